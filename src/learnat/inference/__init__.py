@@ -1,0 +1,1 @@
+"""Inference: generating answers, and reading steps and SQL out of them."""

@@ -1,0 +1,80 @@
+"""Batched generation with a local policy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from learnat.training.logprobs import causal_lm
+from learnat.training.models import Policy
+
+
+@dataclass(frozen=True)
+class Completion:
+    """What the policy wrote. ``finished`` says that it ended by itself, not at the token limit."""
+
+    text: str
+    prompt_tokens: int
+    completion_tokens: int
+    finished: bool
+
+
+@dataclass(frozen=True)
+class GreedyGeneration:
+    """Greedy decoding, ``batch_size`` prompts at a time, at most ``max_new_tokens`` tokens each."""
+
+    batch_size: int = 64
+    max_new_tokens: int = 256
+
+    def generate(self, policy: Policy, prompts: Sequence[Sequence[int]]) -> Iterator[tuple[int, Completion]]:
+        """Yield (position in ``prompts``, completion), longest prompts first, a batch at a time.
+
+        Sorting by length keeps padding small; starting with the longest shows a lack of memory at once. Prompts that
+        leave no room in the context are answered by an empty, unfinished completion.
+        """
+        model = causal_lm(policy.model)
+        model.set_attn_implementation("sdpa")
+        was_training = policy.model.training
+        policy.model.eval()
+        try:
+            order = sorted(range(len(prompts)), key=lambda i: -len(prompts[i]))
+            fitting = [i for i in order if len(prompts[i]) < policy.context_length]
+            for i in order[: len(order) - len(fitting)]:
+                yield i, Completion("", len(prompts[i]), 0, False)
+            for start in range(0, len(fitting), self.batch_size):
+                batch = fitting[start : start + self.batch_size]
+                yield from zip(batch, self._batch(policy, [prompts[i] for i in batch]), strict=True)
+        finally:
+            policy.model.train(was_training)
+
+    @torch.inference_mode()
+    def _batch(self, policy: Policy, prompts: Sequence[Sequence[int]]) -> list[Completion]:
+        tokenizer = policy.tokenizer
+        width = max(len(prompt) for prompt in prompts)
+        device = next(policy.model.parameters()).device
+        ids = torch.full((len(prompts), width), tokenizer.pad_token_id)
+        mask = torch.zeros_like(ids)
+        for row, prompt in enumerate(prompts):
+            ids[row, width - len(prompt) :] = torch.tensor(prompt)
+            mask[row, width - len(prompt) :] = 1
+        out = policy.model.generate(
+            input_ids=ids.to(device),
+            attention_mask=mask.to(device),
+            max_new_tokens=min(self.max_new_tokens, policy.context_length - width),
+            do_sample=False,
+            num_beams=1,
+            temperature=None,
+            top_p=None,
+            top_k=None,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )[:, width:].tolist()
+        return [self._completion(policy, prompt, tokens) for prompt, tokens in zip(prompts, out, strict=True)]
+
+    def _completion(self, policy: Policy, prompt: Sequence[int], tokens: list[int]) -> Completion:
+        end = policy.tokenizer.eos_token_id
+        finished = end in tokens
+        answer = tokens[: tokens.index(end)] if finished else tokens
+        return Completion(policy.tokenizer.decode(answer), len(prompt), len(answer) + finished, finished)

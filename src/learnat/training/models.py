@@ -1,0 +1,205 @@
+"""Policies: building, loading, adapting and exporting language models.
+
+Settings come from the config group ``model``. A checkpoint folder is what transformers and peft themselves write (full
+weights, or one LoRA adapter for the original base model) plus the tokenizer and ``learnat.json``, which says how
+prompts looked in training.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase, Qwen2Config
+from transformers import Qwen2ForCausalLM
+from transformers.utils import logging as transformers_logging
+
+from learnat.errors import LearnatError
+from learnat.training.attention import ATTENTION_NAME, register
+from learnat.training.logprobs import causal_lm
+from learnat.training.prompts import PromptStyle
+from learnat.training.tokenizer import train_tokenizer
+
+SFT_ADAPTER, PREFERENCE_ADAPTER, EXPORTED_ADAPTER = "sft", "pref", "default"
+MANIFEST = "learnat.json"
+
+transformers_logging.disable_progress_bar()
+
+
+@dataclass
+class Policy:
+    """A language model with its tokenizer. ``model`` is a transformers model or a peft wrapper around one."""
+
+    model: nn.Module
+    tokenizer: PreTrainedTokenizerBase
+    style: PromptStyle
+    context_length: int
+
+    @property
+    def adapted(self) -> bool:
+        return hasattr(self.model, "peft_config")
+
+
+def check_available(settings: Any) -> None:
+    """Raise ``LearnatError`` unless the model's configuration and tokenizer can be had; loads no weights."""
+    if settings.kind == "hub":
+        _from_hub(AutoConfig.from_pretrained, settings)
+        _from_hub(AutoTokenizer.from_pretrained, settings)
+
+
+def build(settings: Any, style: PromptStyle, texts: Iterable[str]) -> Policy:
+    """The untrained policy of ``model=…``: a hub model, or one from scratch whose tokenizer is trained on ``texts``.
+
+    Raises ``LearnatError`` when a hub model is neither on disk nor to be downloaded.
+    """
+    dtype = getattr(torch, settings.dtype)
+    if settings.kind == "hub":
+        tokenizer = _from_hub(AutoTokenizer.from_pretrained, settings)
+        model = _from_hub(AutoModelForCausalLM.from_pretrained, settings, dtype=dtype)
+        if tokenizer.pad_token_id is None:
+            tokenizer.pad_token = tokenizer.eos_token
+    else:
+        tokenizer = train_tokenizer(texts, settings.architecture.vocab_size)
+        architecture = {str(k): v for k, v in settings.architecture.items()}
+        config = Qwen2Config(
+            **{**architecture, "vocab_size": len(tokenizer)},
+            max_position_embeddings=settings.context_length,
+            bos_token_id=None,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+        model = Qwen2ForCausalLM(config).to(dtype)
+    return Policy(model, tokenizer, style, settings.context_length)
+
+
+def load(checkpoint: str | Path) -> Policy:
+    """The policy of a checkpoint folder. Raises ``LearnatError`` when it is not one."""
+    folder = Path(checkpoint)
+    if not (folder / MANIFEST).is_file():
+        raise LearnatError(
+            f"{folder} is not a LearNAT checkpoint: it has no {MANIFEST}. Give the folder that a run wrote, "
+            "<run folder>/checkpoints/<stage>."
+        )
+    manifest = json.loads((folder / MANIFEST).read_text())
+    style = PromptStyle(**manifest["prompt"])
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    dtype = getattr(torch, manifest["dtype"])
+    if manifest["kind"] == "adapter":
+        from peft import PeftModel
+
+        try:
+            base = AutoModelForCausalLM.from_pretrained(manifest["base_model"], dtype=dtype)
+        except OSError as error:
+            raise LearnatError(_unavailable(manifest["base_model"], f"the base of {folder}", error)) from error
+        model: nn.Module = PeftModel.from_pretrained(base, folder, adapter_name=SFT_ADAPTER, is_trainable=False)
+    else:
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
+    return Policy(model, tokenizer, style, manifest["context_length"])
+
+
+def prepare_for_training(policy: Policy, settings: Any, stage: str) -> None:
+    """Give ``policy`` what ``stage`` (``sft`` or a preference loss) trains: a new LoRA adapter, or all its weights.
+
+    The reference table: no warm start trains one adapter over the base model; over an SFT adapter, which stays
+    frozen, the preference adapter is *stacked*; full fine-tuning trains the weights themselves. Anything else raises
+    ``LearnatError``.
+    """
+    lm = causal_lm(policy.model)
+    register()
+    lm.set_attn_implementation(ATTENTION_NAME)
+    if settings.gradient_checkpointing:
+        lm.gradient_checkpointing_enable({"use_reentrant": False})
+    if not settings.lora.enabled:
+        if policy.adapted:
+            raise LearnatError(
+                "The warm start is a LoRA adapter, but model.lora.enabled=false asks for full fine-tuning: that "
+                "combination has no sound reference. Set model.lora.enabled=true, or warm-start from full weights."
+            )
+        policy.model.requires_grad_(True)
+        return
+    adapter = SFT_ADAPTER if stage == "sft" else PREFERENCE_ADAPTER
+    policy.model = _add_adapter(policy.model, settings.lora, adapter)
+
+
+def _add_adapter(model: nn.Module, lora: Any, adapter: str) -> nn.Module:
+    from peft import LoraConfig, get_peft_model
+
+    config = LoraConfig(
+        r=lora.r,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=list(lora.target_modules),
+        task_type="CAUSAL_LM",
+    )
+    if not hasattr(model, "peft_config"):
+        return get_peft_model(model, config, adapter_name=adapter)  # type: ignore[arg-type]
+    wrapped: Any = model
+    frozen = list(wrapped.peft_config)
+    if adapter in frozen:
+        raise LearnatError(f"The checkpoint already holds a {adapter!r} adapter: start this stage from an SFT one.")
+    wrapped.add_adapter(adapter, config)
+    wrapped.base_model.set_adapter([*frozen, adapter])
+    # set_adapter makes every active adapter trainable; only the new one is.
+    for name, parameter in wrapped.named_parameters():
+        parameter.requires_grad_(f".{adapter}." in name)
+    return wrapped
+
+
+def export(policy: Policy, settings: Any, folder: Path, stage: str) -> None:
+    """Write ``policy`` to ``folder`` (replaced whole): loadable by plain transformers or peft, and by ``load``."""
+    partial = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    if policy.adapted:
+        _export_adapter(policy.model, partial)
+    else:
+        lm = causal_lm(policy.model)
+        lm.set_attn_implementation("sdpa")
+        lm.save_pretrained(partial)
+    policy.tokenizer.save_pretrained(partial)
+    manifest = {
+        "kind": "adapter" if policy.adapted else "full",
+        "stage": stage,
+        "base_model": settings.path,
+        "dtype": settings.dtype,
+        "context_length": policy.context_length,
+        "prompt": asdict(policy.style),
+        "prompt_hash": policy.style.hash,
+    }
+    (partial / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.rename(folder)
+
+
+def _export_adapter(model: Any, folder: Path) -> None:
+    """Save the sum of all adapters as one: concatenated ranks give exactly the stacked adapters' output."""
+    adapters = list(model.active_adapters)
+    model.add_weighted_adapter(adapters, [1.0] * len(adapters), EXPORTED_ADAPTER, combination_type="cat")
+    model.save_pretrained(folder, selected_adapters=[EXPORTED_ADAPTER])
+    trained = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
+    model.delete_adapter(EXPORTED_ADAPTER)
+    model.base_model.set_adapter(adapters)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(trained.get(name, False))
+
+
+def _from_hub(loader: Any, settings: Any, **kwargs: Any) -> Any:
+    try:
+        return loader(settings.path, **kwargs)
+    except (OSError, ValueError) as error:
+        raise LearnatError(_unavailable(settings.path, f"model={settings.name}", error)) from error
+
+
+def _unavailable(path: str, what: str, error: Exception) -> str:
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return (
+        f"The model {path} ({what}) cannot be had: it is neither a local folder nor in the Hugging Face cache, and "
+        f"downloading it failed ({reason}). Where there is a network, run `hf download {path} --local-dir FOLDER`, "
+        "then give it with model.path=FOLDER; for a gated model log in with `hf auth login` first."
+    )

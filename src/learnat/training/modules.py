@@ -1,0 +1,133 @@
+"""The Lightning modules: one for SFT, one for every preference loss, both over node log-probabilities.
+
+A training batch is one optimiser step: a list of packs that fit the token budget. Losses are normalised over the whole
+step, so that how it is cut into packs changes nothing; hence manual optimisation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from learnat.training.batches import TokenBatch
+from learnat.training.logprobs import node_logprobs, token_logprobs
+from learnat.training.losses import PairLogProbs, PreferenceLoss, SftLoss
+
+
+class PolicyModule(L.LightningModule):
+    """What both stages share: the optimiser step over packs, the schedule, gradient clipping and checkpoints.
+
+    ``optimizer`` maps the model to an optimiser, ``schedule`` an optimiser and the number of steps to a scheduler;
+    ``gradient_clip`` bounds the gradient's norm (0: no bound).
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Callable[[nn.Module], Optimizer],
+        schedule: Callable[..., LRScheduler],
+        gradient_clip: float,
+    ) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        # A checkpoint of an adapter run holds the trained weights alone; the base model comes from its own files.
+        self.strict_loading = False
+        self.model = model
+        self._optimizer = optimizer
+        self._schedule = schedule
+        self._gradient_clip = gradient_clip
+
+    def step_total(self, packs: Sequence[TokenBatch]) -> Tensor:
+        """What the step's summed loss is divided by."""
+        raise NotImplementedError
+
+    def pack_loss(self, batch: TokenBatch, total: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """The pack's share of the step's loss, and metrics that add up over packs."""
+        raise NotImplementedError
+
+    def training_step(self, packs: list[TokenBatch], batch_idx: int) -> None:
+        optimizer, schedule = self.optimizers(), self.lr_schedulers()
+        assert not isinstance(optimizer, list) and schedule is not None and not isinstance(schedule, list)
+        optimizer.zero_grad()
+        total = self.step_total(packs)
+        metrics: dict[str, Tensor] = {}
+        for batch in packs:
+            loss, parts = self.pack_loss(batch, total)
+            self.manual_backward(loss)
+            for name, value in {"loss": loss, **parts}.items():
+                metrics[name] = metrics.get(name, torch.zeros_like(value)) + value.detach()
+        if self._gradient_clip > 0:
+            self.clip_gradients(optimizer, self._gradient_clip, gradient_clip_algorithm="norm")
+        optimizer.step()
+        schedule.step()  # type: ignore[call-arg]
+        self.log_dict({f"train/{name}": value for name, value in metrics.items()})
+        self.log("loss", metrics["loss"], prog_bar=True, logger=False)
+        self.log("train/tokens", float(sum(batch.tokens for batch in packs)))
+        self.log("train/logical_tokens", float(sum(batch.logical_tokens for batch in packs)))
+
+    def configure_optimizers(self) -> Any:
+        optimizer = self._optimizer(self.model)
+        schedule = self._schedule(optimizer, total_steps=int(self.trainer.estimated_stepping_batches))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        trained = {name for name, parameter in self.named_parameters() if parameter.requires_grad}
+        checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if k in trained}
+
+
+class SftModule(PolicyModule):
+    """Token-mean cross-entropy on the verified paths, prompts masked."""
+
+    def __init__(self, model: nn.Module, loss: SftLoss, **kwargs: Any) -> None:
+        super().__init__(model, **kwargs)
+        self.loss = loss
+
+    def step_total(self, packs: Sequence[TokenBatch]) -> Tensor:
+        return torch.stack([batch.node_weight[batch.node].sum() for batch in packs]).sum()
+
+    def pack_loss(self, batch: TokenBatch, total: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        tokens = token_logprobs(self.model, batch)
+        return self.loss(tokens, batch.node_weight[batch.node]) / total, {}
+
+
+class PreferenceModule(PolicyModule):
+    """DPO, IPO or MADPO on step pairs against precomputed reference log-probs, with an optional SFT term."""
+
+    def __init__(self, model: nn.Module, loss: PreferenceLoss, **kwargs: Any) -> None:
+        super().__init__(model, **kwargs)
+        self.loss = loss
+
+    def step_total(self, packs: Sequence[TokenBatch]) -> Tensor:
+        device = packs[0].margin.device
+        pairs = torch.tensor(float(sum(len(batch.margin) for batch in packs)), device=device)
+        tokens = torch.stack([batch.node_weight[batch.node].sum() for batch in packs]).sum()
+        return torch.stack([pairs, tokens.to(device)])
+
+    def pack_loss(self, batch: TokenBatch, total: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        assert batch.reference is not None, "reference log-probs are computed before training starts"
+        tokens = token_logprobs(self.model, batch)
+        nodes = node_logprobs(tokens, batch)
+        policy = PairLogProbs(nodes[batch.chosen], nodes[batch.rejected])
+        reference = PairLogProbs(batch.reference[batch.chosen], batch.reference[batch.rejected])
+        preference = self.loss(policy, reference, batch.margin).sum() / total[0]
+        nll = -(tokens * batch.node_weight[batch.node]).sum() / total[1]
+        rewards = self.loss.rewards(policy, reference)
+        won = rewards.chosen - rewards.rejected
+        metrics = {
+            "preference_loss": preference,
+            "nll": nll,
+            "rewards_chosen": rewards.chosen.sum() / total[0],
+            "rewards_rejected": rewards.rejected.sum() / total[0],
+            "accuracy": (won > 0).float().sum() / total[0],
+            "margin_achieved": won.sum() / total[0],
+            "margin_asked": self.loss.asked_margin(batch.margin).sum() / total[0],
+            "logp_chosen": policy.chosen.sum() / total[0],
+            "logp_rejected": policy.rejected.sum() / total[0],
+        }
+        return preference + self.loss.nll_weight * nll, metrics

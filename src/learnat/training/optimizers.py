@@ -1,0 +1,84 @@
+"""Optimisers and learning-rate schedules, built from config with the parameters filled in later."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import AdamW, Muon, Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from learnat.training.logprobs import causal_lm
+
+
+class MuonAdamW(Optimizer):
+    """Muon (Jordan et al. 2024) on the hidden matrices, AdamW on embeddings, LM head, norms and biases.
+
+    One optimiser to the trainer: the two share a step, a schedule and a checkpoint.
+    """
+
+    def __init__(self, model: nn.Module, muon_lr: float, lr: float, weight_decay: float, betas: tuple[float, float]):
+        lm = causal_lm(model)
+        outer = {id(p) for m in (lm.get_input_embeddings(), lm.get_output_embeddings()) for p in m.parameters()}
+        trained = [p for p in model.parameters() if p.requires_grad]
+        matrices = [p for p in trained if p.ndim == 2 and id(p) not in outer]
+        rest = [p for p in trained if p.ndim != 2 or id(p) in outer]
+        self.parts: list[Optimizer] = [
+            Muon(matrices, lr=muon_lr, weight_decay=weight_decay),
+            AdamW(rest, lr=lr, weight_decay=0.0, betas=betas),
+        ]
+        super().__init__([{"params": p["params"], "lr": p["lr"]} for part in self.parts for p in part.param_groups], {})
+        # The schedule writes into our groups' dictionaries: they must be the parts' own.
+        self.param_groups = [group for part in self.parts for group in part.param_groups]
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for part in self.parts:
+            part.step()
+        return loss
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"parts": [part.state_dict() for part in self.parts]}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        for part, state in zip(self.parts, state_dict["parts"], strict=True):
+            part.load_state_dict(state)
+        self.param_groups = [group for part in self.parts for group in part.param_groups]
+
+
+def muon_adamw(
+    model: nn.Module, muon_lr: float, lr: float, weight_decay: float = 0.0, betas: tuple[float, float] = (0.9, 0.95)
+) -> Optimizer:
+    """Muon and AdamW together (see ``MuonAdamW``), for models trained from scratch."""
+    return MuonAdamW(model, muon_lr, lr, weight_decay, tuple(betas))  # type: ignore[arg-type]
+
+
+def adamw(
+    model: nn.Module, lr: float, weight_decay: float = 0.0, betas: tuple[float, float] = (0.9, 0.999)
+) -> Optimizer:
+    """AdamW on all trained parameters."""
+    return AdamW(_trained(model.parameters()), lr=lr, weight_decay=weight_decay, betas=tuple(betas))  # type: ignore[arg-type]
+
+
+def _trained(parameters: Iterable[nn.Parameter]) -> list[nn.Parameter]:
+    return [p for p in parameters if p.requires_grad]
+
+
+def warmup_cosine(optimizer: Optimizer, total_steps: int, warmup: float = 0.03, floor: float = 0.0) -> LambdaLR:
+    """Linear warm-up over the share ``warmup`` of the steps, then cosine decay to ``floor`` times the peak rate."""
+    warm = max(1, round(warmup * total_steps))
+
+    def factor(step: int) -> float:
+        if step < warm:
+            return (step + 1) / warm
+        progress = min(1.0, (step - warm) / max(1, total_steps - warm))
+        return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * progress))
+
+    return LambdaLR(optimizer, factor)
