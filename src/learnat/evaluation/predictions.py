@@ -1,0 +1,200 @@
+"""Reading prediction files: our own, Spider's, BIRD's.
+
+* JSON lines: ``{"index": 0, "predicted": "SELECT …"}``; further keys are ignored.
+* A JSON list of such objects, or of SQL strings in the order of the split.
+* Spider's text: one SQL a line, in the order of the split, optionally followed by a tab and the database
+  (``dev_gold.sql`` is such a file). An empty line is an empty, hence wrong, prediction; those at the end are ignored.
+* BIRD's JSON object: ``{"0": "SQL\\t----- bird -----\\tdb_id"}``.
+
+The format is told from the content, not from the file's name.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from learnat.benchmarks.types import Example
+from learnat.errors import LearnatError
+
+BIRD_SEPARATOR = "\t----- bird -----\t"
+_FORMATS = (
+    'JSON lines {"index": 0, "predicted": "SELECT …"}, Spider\'s one SQL a line, '
+    'or BIRD\'s {"0": "SELECT …\\t----- bird -----\\tdb_id"}'
+)
+
+
+@dataclass(frozen=True)
+class Predictions(Mapping[int, str]):
+    """Predicted SQL by question index (the 0-based position in the split's official file).
+
+    ``databases`` holds the database named beside a prediction, where the file names one.
+    """
+
+    source: str
+    sql: Mapping[int, str]
+    databases: Mapping[int, str] = field(default_factory=dict)
+
+    def __getitem__(self, index: int) -> str:
+        return self.sql[index]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.sql)
+
+    def __len__(self) -> int:
+        return len(self.sql)
+
+
+@dataclass(frozen=True)
+class _Entry:
+    place: str
+    index: int
+    sql: str
+    database: str = ""
+
+
+def read_predictions(path: Path | str) -> Predictions:
+    """The predictions in a file of any of the formats above.
+
+    Raises:
+        LearnatError: the file is missing, empty or not UTF-8 text; an entry is malformed (with its line); an index
+            occurs twice.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise LearnatError(f"No prediction file at {path}.") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise LearnatError(f"Cannot read the predictions {path} as UTF-8 text: {error}.") from error
+    if not text.strip():
+        raise LearnatError(f"The prediction file {path} is empty. Formats: {_FORMATS}.")
+
+    sql: dict[int, str] = {}
+    databases: dict[int, str] = {}
+    places: dict[int, str] = {}
+    for entry in _entries(path, text):
+        if entry.index in sql:
+            raise LearnatError(
+                f"{entry.place}: question {entry.index} is predicted twice; the first time at {places[entry.index]}."
+            )
+        sql[entry.index] = entry.sql
+        places[entry.index] = entry.place
+        if entry.database:
+            databases[entry.index] = entry.database
+    return Predictions(str(path), sql, databases)
+
+
+def check_predictions(predictions: Mapping[int, str], examples: Sequence[Example], split: str) -> None:
+    """Nothing, when every question has a prediction meant for its database.
+
+    Raises:
+        LearnatError: predictions are missing, or the file names other databases than the split (another split's file).
+    """
+    source = predictions.source if isinstance(predictions, Predictions) else "The predictions"
+    missing = [example.index for example in examples if example.index not in predictions]
+    if missing:
+        raise LearnatError(
+            f"{source} has no prediction for {len(missing)} of the {len(examples)} questions of {split!r}: indices "
+            f"{_listed(missing)}. Give an empty prediction where there is none, or score fewer questions (data.limit)."
+        )
+    if isinstance(predictions, Predictions):
+        for example in examples:
+            named = predictions.databases.get(example.index)
+            if named is not None and named != example.db_id:
+                raise LearnatError(
+                    f"{source}: prediction {example.index} is for database {named!r}, but question {example.index} of "
+                    f"{split!r} asks {example.db_id!r}. Is it the file of another split?"
+                )
+
+
+def _listed(indices: Iterable[int], most: int = 10) -> str:
+    shown = [str(index) for index in indices]
+    return ", ".join(shown[:most]) + (", …" if len(shown) > most else "")
+
+
+def _entries(path: Path, text: str) -> Iterator[_Entry]:
+    start = text.lstrip()[0]
+    if start not in "{[":
+        return _from_lines(path, text)
+    if start == "{" and _is_json_lines(text):
+        return _from_json_lines(path, text)
+    try:
+        content = json.loads(text, object_pairs_hook=_keep_duplicates)
+    except json.JSONDecodeError as error:
+        raise LearnatError(f"{path}:{error.lineno}: not valid JSON: {error.msg}. Formats: {_FORMATS}.") from error
+    return _from_list(path, content) if isinstance(content, list) else _from_bird(path, content)
+
+
+def _is_json_lines(text: str) -> bool:
+    """The first line is a whole object, and either it says ``index`` or others follow it."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    try:
+        first = json.loads(lines[0])
+    except json.JSONDecodeError:
+        # BIRD's object spans lines when it is indented; a broken first line of many objects is a JSON-lines error.
+        return len(lines) > 1 and all(line.lstrip().startswith("{") for line in lines[:2])
+    return len(lines) > 1 or "index" in first or "predicted" in first
+
+
+class _Pairs(list[tuple[str, Any]]):
+    """A JSON object as written: two equal keys stay two."""
+
+
+def _keep_duplicates(pairs: list[tuple[str, Any]]) -> _Pairs:
+    return _Pairs(pairs)
+
+
+def _from_json_lines(path: Path, text: str) -> Iterator[_Entry]:
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        place = f"{path}:{number}"
+        try:
+            content = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise LearnatError(f"{place}: not valid JSON: {error.msg} (column {error.colno}).") from error
+        yield _from_object(place, content)
+
+
+def _from_list(path: Path, content: list[Any]) -> Iterator[_Entry]:
+    for position, item in enumerate(content):
+        place = f"{path}: entry {position}"
+        if isinstance(item, str):
+            yield _Entry(place, position, item)
+        else:
+            yield _from_object(place, dict(item) if isinstance(item, _Pairs) else item)
+
+
+def _from_object(place: str, content: Any) -> _Entry:
+    if not isinstance(content, dict):
+        raise LearnatError(f'{place}: expected {{"index": …, "predicted": …}}, found {json.dumps(content)[:60]}.')
+    for key in ("index", "predicted"):
+        if key not in content:
+            raise LearnatError(f"{place}: no {key!r}; its keys are: {', '.join(map(str, content)) or 'none'}.")
+    index, sql, database = content["index"], content["predicted"], content.get("db_id", "")
+    if not isinstance(index, int) or isinstance(index, bool) or index < 0:
+        raise LearnatError(f"{place}: 'index' is {index!r}; it must be the question's 0-based position.")
+    if not isinstance(sql, str):
+        raise LearnatError(f"{place}: 'predicted' is {sql!r}; it must be SQL text (empty when there is none).")
+    return _Entry(place, index, sql, database if isinstance(database, str) else "")
+
+
+def _from_bird(path: Path, content: _Pairs) -> Iterator[_Entry]:
+    for key, value in content:
+        place = f"{path}: key {key!r}"
+        if not key.isdecimal():
+            raise LearnatError(f"{place} is no question number. Formats: {_FORMATS}.")
+        if not isinstance(value, str):
+            raise LearnatError(f"{place}: its value is {value!r}; it must be SQL text.")
+        sql, _, database = value.partition(BIRD_SEPARATOR)
+        yield _Entry(place, int(key), sql, database.strip())
+
+
+def _from_lines(path: Path, text: str) -> Iterator[_Entry]:
+    for index, line in enumerate(text.rstrip().split("\n")):
+        sql, _, database = line.rstrip("\r").partition("\t")
+        yield _Entry(f"{path}:{index + 1}", index, sql.strip(), database.strip())

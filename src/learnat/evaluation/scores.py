@@ -1,0 +1,89 @@
+"""What scoring yields: a verdict per question, and the figures they make, each with where it comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether one prediction is right.
+
+    ``executed``: the prediction ran to its end. ``error`` is the prediction's, ``gold_error`` the gold query's (the
+    question then counts as wrong, and is counted in the provenance). ``truncated``: one of the two results was cut by
+    a cap, so that they could not be compared and the prediction counts as wrong. ``seconds`` is the prediction's time.
+    """
+
+    index: int
+    example_id: str
+    split: str
+    db_id: str
+    difficulty: str
+    predicted: str
+    correct: bool
+    executed: bool
+    timed_out: bool
+    truncated: bool
+    error: str | None
+    gold_error: str | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What a figure must be read with.
+
+    ``database_hash``: ``Benchmark.fingerprint`` of the split, its questions and databases. ``questions`` were scored,
+    ``skipped`` left out for want of their database. ``failed`` predictions did not run (``timed_out`` among them).
+    ``schema_given``: what the model saw of the schema (``full``, ``gold``, …), or ``unknown`` for others' predictions.
+    """
+
+    evaluator: str
+    benchmark: str
+    split: str
+    ex_mode: str
+    database_hash: str
+    sqlite_version: str
+    timeout_s: float
+    questions: int
+    skipped: int
+    failed: int
+    timed_out: int
+    truncated: int
+    gold_failed: int
+    schema_given: str
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A 95 % confidence interval."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Metrics by difficulty (``all`` first), the number of questions and an interval behind each, and the provenance.
+
+    ``metrics`` is ``{"ex": {"all": 0.83, "easy": …}}``; ``intervals`` has the same keys.
+    """
+
+    metrics: Mapping[str, Mapping[str, float]]
+    intervals: Mapping[str, Mapping[str, Interval]]
+    questions: Mapping[str, int]
+    provenance: Provenance
+
+    def as_dict(self) -> dict[str, Any]:
+        """The form of metrics.json: one key a metric, then ``intervals``, ``questions`` and ``provenance``."""
+        return {
+            **{metric: dict(by_level) for metric, by_level in self.metrics.items()},
+            "intervals": {
+                metric: {level: [interval.low, interval.high] for level, interval in by_level.items()}
+                for metric, by_level in self.intervals.items()
+            },
+            "questions": dict(self.questions),
+            "provenance": dict(vars(self.provenance)),
+        }
