@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from learnat.benchmarks.files import fingerprint, read_rows
-from learnat.benchmarks.sqlite_schema import check_sqlite, read_schema
+from learnat.benchmarks.sqlite_schema import read_schema
 from learnat.benchmarks.tables_json import build_schema, read_entries
 from learnat.benchmarks.types import Database, Example
 from learnat.errors import LearnatError, nearest
+from learnat.sql.execution import check_sqlite
 from learnat.sql.schema import Schema
 
 _MISSING = ("error", "skip")

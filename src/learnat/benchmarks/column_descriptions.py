@@ -31,7 +31,7 @@ def read_descriptions(folder: Path) -> Descriptions:
     rows: dict[tuple[str, str], dict[str, str]] = {}
     for path in sorted(folder.glob("*.csv")) if folder.is_dir() else ():
         try:
-            reader = csv.DictReader(io.StringIO(_decode(path.read_bytes()).replace("\0", ""), newline=""))
+            reader = csv.DictReader(io.StringIO(_decode(path.read_bytes()), newline=""))
             for row in reader:
                 # Cells beyond the header come under the key None, cells that are lacking as the value None.
                 cells = {_key(name): value for name, value in row.items() if name and isinstance(value, str)}
@@ -69,6 +69,8 @@ def _key(name: str) -> str:
 
 def _decode(raw: bytes) -> str:
     try:
-        return raw.decode("utf-8-sig")
+        text = raw.decode("utf-8-sig")
     except UnicodeDecodeError:
-        return raw.decode("cp1252", "replace")
+        text = raw.decode("cp1252", "replace")
+    # Replacement characters mark what a conversion lost (upstream's own, too); NUL stops Python 3.10's csv module.
+    return text.replace("\ufffd", "").replace("\0", "")

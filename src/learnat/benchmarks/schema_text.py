@@ -14,7 +14,7 @@ _PLAIN = re.compile(r"[^\W\d]\w*")
 _WORDS = """
     add all alter and as asc autoincrement between by case cast check collate commit constraint create cross
     current_date current_time current_timestamp default deferrable delete desc distinct drop else end escape except
-    exists foreign from full group having in index inner insert intersect into is isnull join left like limit natural
+    exists foreign from full group having if in index inner insert intersect into is isnull join left like limit natural
     not nothing notnull null offset on or order outer over primary raise references returning right select set table
     then to transaction union unique update using values when where window with
 """

@@ -12,6 +12,7 @@ from learnat.benchmarks.base import FileBenchmark
 from learnat.benchmarks.tables_json import letters
 from learnat.benchmarks.types import Example
 from learnat.errors import LearnatError, nearest
+from learnat.sql.hardness import spider_hardness
 
 _log = logging.getLogger(__name__)
 
@@ -74,7 +75,7 @@ class SpiderBenchmark(FileBenchmark):
             question=str(row["question"]).strip(),
             evidence="",
             gold_sql=sql,
-            difficulty=_hardness(sql),
+            difficulty=spider_hardness(sql),
         )
 
     def tables_files(self) -> list[Path]:
@@ -91,11 +92,3 @@ class SpiderBenchmark(FileBenchmark):
     def describe_column(self, db_id: str, table: str, column: str, human_name: str) -> str:
         """Spider's name in words, where it says more than the column's own name does."""
         return "" if letters(human_name) == letters(column) else " ".join(human_name.split())
-
-
-def _hardness(sql: str) -> str:
-    try:
-        from learnat.sql.hardness import spider_hardness
-    except ImportError:
-        return ""
-    return str(spider_hardness(sql))

@@ -8,32 +8,13 @@ from contextlib import closing
 from pathlib import Path
 
 from learnat.errors import LearnatError
+from learnat.sql.execution import check_sqlite
 from learnat.sql.schema import Column, ForeignKey, Schema, Table
 
 SAMPLE_ROWS = 256
 """Samples are the first distinct values of this many rows: a bounded read, however large the table is."""
 SAMPLE_WIDTH = 40
 """Characters kept of a sample value; a longer one is cut and ends with an ellipsis."""
-
-_MAGIC = b"SQLite format 3\x00"
-
-
-def check_sqlite(path: Path) -> None:
-    """Raise ``LearnatError`` unless ``path`` is a file that starts as SQLite 3 files do (their first 16 bytes)."""
-    try:
-        with path.open("rb") as file:
-            head = file.read(len(_MAGIC))
-    except OSError as error:
-        raise LearnatError(f"cannot read the database {path}: {error.strerror or error}.") from error
-    if head == _MAGIC:
-        return
-    if not head:
-        why = "the file is empty"
-    elif head.startswith(b"version https://"):
-        why = "it is a Git LFS pointer: fetch the real file with `git lfs pull`"
-    else:
-        why = f"a SQLite file starts with {_MAGIC!r}, this one with {head!r}"
-    raise LearnatError(f"{path} is not a SQLite database: {why}.")
 
 
 def read_schema(path: str | Path, samples: int = 0) -> Schema:
@@ -45,8 +26,7 @@ def read_schema(path: str | Path, samples: int = 0) -> Schema:
     Raises:
         LearnatError: the file cannot be read, is not SQLite, or is damaged.
     """
-    path = Path(path)
-    check_sqlite(path)
+    path = check_sqlite(path)
     try:
         with closing(_open_readonly(path)) as connection:
             names = [
