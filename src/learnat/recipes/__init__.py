@@ -1,0 +1,1 @@
+"""What the root mains run: the recipes, and the entry point that wraps them."""

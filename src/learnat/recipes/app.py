@@ -1,0 +1,142 @@
+"""The entry point of every root main: checks the command line, runs the recipe in its run folder, reports errors.
+
+Exit codes: 0 done; 1 an unexpected error (its traceback is in the run folder's log) or a failed job of a sweep;
+2 a mistake the user can mend (one message, no traceback unless HYDRA_FULL_ERROR=1); 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra._internal.utils import get_args_parser
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from learnat.errors import LearnatError
+from learnat.recipes.config_check import check_overrides
+from learnat.recipes.provenance import write_provenance
+from learnat.recipes.sweep import ERROR_FILE, objective
+
+log = logging.getLogger(__name__)
+
+Recipe = Callable[[DictConfig], Any]
+
+RUN_DIR_VARIABLE = "LEARNAT_RUN_DIR"
+"""Set while a job runs, so that the processes it starts by running the same main again (one a GPU) share its folder."""
+
+
+def launch(recipe: Recipe, config_name: str, config_dir: Path) -> None:
+    """Run ``recipe`` once, or once a job of a sweep, with the config that the command line composes.
+
+    The recipe gets a resolved config whose ``run_dir`` is the absolute run folder, which exists.
+    """
+
+    @functools.wraps(recipe)
+    def job(cfg: DictConfig) -> float | None:
+        return _run_job(recipe, cfg)
+
+    arguments = get_args_parser().parse_args()
+    try:
+        if not (arguments.config_path or arguments.config_dir or arguments.hydra_help):
+            check_overrides(config_dir, arguments.config_name or config_name, arguments.overrides)
+        hydra.main(version_base="1.3", config_path=str(config_dir.resolve()), config_name=config_name)(job)()
+    except LearnatError as error:
+        if _full_errors():
+            raise
+        print(error, file=sys.stderr)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        raise SystemExit(130) from None
+
+
+def _run_job(recipe: Recipe, cfg: DictConfig) -> float | None:
+    """One job in its folder. In a sweep a failed job leaves its error there and the others go on."""
+    sweeping = HydraConfig.get().mode == RunMode.MULTIRUN
+    with _run_folder() as (folder, started_here):
+        code = 0
+        (folder / ERROR_FILE).unlink(missing_ok=True)
+        try:
+            recipe(_prepared(cfg, folder, started_here))
+            return objective(folder) if sweeping else None
+        except KeyboardInterrupt:
+            log.error("Interrupted.")
+            raise SystemExit(130) from None
+        except Exception as error:
+            code = _report(error, folder)
+            if sweeping:
+                return None
+            raise SystemExit(code) from None
+        finally:
+            if "wandb" in sys.modules:
+                sys.modules["wandb"].finish(exit_code=code)
+            if started_here and not sweeping:
+                print_run_folder(folder)
+
+
+@contextmanager
+def _run_folder() -> Iterator[tuple[Path, bool]]:
+    """The job's folder, and whether this process is the one that started the job."""
+    inherited = os.environ.get(RUN_DIR_VARIABLE)
+    if inherited:
+        yield Path(inherited), False
+        return
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    os.environ[RUN_DIR_VARIABLE] = str(folder)
+    try:
+        yield folder, True
+    finally:
+        del os.environ[RUN_DIR_VARIABLE]
+
+
+def _prepared(cfg: DictConfig, folder: Path, started_here: bool) -> DictConfig:
+    """``cfg`` complete, resolved and with its real run folder, recorded there."""
+    cfg.run_dir = str(folder)
+    try:
+        OmegaConf.resolve(cfg)
+        missing = sorted(OmegaConf.missing_keys(cfg))
+    except OmegaConfBaseException as error:
+        raise LearnatError(f"{error.full_key}: {str(error).splitlines()[0]}") from error
+    if missing:
+        raise LearnatError(f"{missing[0]} has no value: give one, {missing[0]}=…")
+    if started_here:
+        write_provenance(folder, cfg)
+    return cfg
+
+
+def _report(error: Exception, folder: Path) -> int:
+    """Log ``error``, leave its message in the run folder, and say with which code to exit."""
+    mistake = _user_error(error)
+    if mistake is not None:
+        log.error(str(mistake), exc_info=error if _full_errors() else None)
+    else:
+        log.error("%s: %s", type(error).__name__, error, exc_info=error)
+    (folder / ERROR_FILE).write_text(f"{mistake or f'{type(error).__name__}: {error}'}\n", encoding="utf-8")
+    return 2 if mistake is not None else 1
+
+
+def _user_error(error: BaseException | None) -> LearnatError | None:
+    """The ``LearnatError`` that ``error`` is or was raised from: Hydra wraps what a ``_target_`` raises."""
+    while error is not None and not isinstance(error, LearnatError):
+        error = error.__cause__
+    return error
+
+
+def _full_errors() -> bool:
+    return os.environ.get("HYDRA_FULL_ERROR", "0") == "1"
+
+
+def print_run_folder(folder: Path) -> None:
+    """The last line of every command."""
+    sys.stderr.flush()
+    print(f"Run folder: {os.path.relpath(folder)}", flush=True)

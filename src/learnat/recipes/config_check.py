@@ -1,0 +1,172 @@
+"""Names every unknown group, group member and key of a command line before anything is composed or run.
+
+Hydra refuses them too, but with the internals of its composition and no suggestion; and it lets an experiment file
+invent keys that nothing reads.
+"""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.object_type import ObjectType
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from learnat.errors import LearnatError, nearest
+
+EXPERIMENT = "experiment"
+
+
+def check_overrides(config_dir: Path, config_name: str, overrides: Sequence[str]) -> None:
+    """Compose every combination of groups that ``overrides`` sweep over, and check all keys against it.
+
+    Raises:
+        LearnatError: naming the first unknown group, member or key, and the nearest valid name.
+    """
+    with initialize_config_dir(config_dir=str(config_dir.resolve()), version_base="1.3", job_name=config_name):
+        loader = GlobalHydra.instance().config_loader()
+        try:
+            _check(loader, config_name, overrides)
+        except (HydraException, OmegaConfBaseException) as error:
+            raise LearnatError(" ".join(str(error).split())) from error
+
+
+def _check(loader: ConfigLoader, config_name: str, overrides: Sequence[str]) -> None:
+    parsed = [_parsed(loader, text) for text in overrides]
+    search_path = [item.input_line or "" for item in parsed if item.key_or_group == "hydra.searchpath"]
+    finder = _Groups(loader, config_name, search_path)
+    groups = [item for item in parsed if finder.chosen_by(item)]
+    for item in groups:
+        finder.check_members(item)
+    keys = [item for item in parsed if not finder.chosen_by(item) and not item.key_or_group.startswith("hydra")]
+    for choice in itertools.product(*(_as_overrides(item) for item in groups)):
+        known = _composed(config_name, [*search_path, *choice])
+        for item in keys:
+            if not (item.is_add() or item.is_force_add()):
+                check_key(item.key_or_group, known, finder.names())
+
+
+def _parsed(loader: ConfigLoader, text: str) -> Override:
+    try:
+        return OverridesParser.create(config_loader=loader).parse_overrides([text])[0]
+    except HydraException as error:
+        reason = str(error).splitlines()[0]
+        raise LearnatError(
+            f"Cannot read the override {text}: {reason}. Quote what is special to it: 'key=\"a, b\"'."
+        ) from error
+
+
+class _Groups:
+    """The config groups on the search path and their members."""
+
+    def __init__(self, loader: ConfigLoader, config_name: str, search_path: list[str]) -> None:
+        self.loader, self.config_name, self.search_path = loader, config_name, search_path
+
+    def _list(self, group: str, kind: ObjectType) -> list[str]:
+        return self.loader.get_group_options(group, kind, self.config_name, self.search_path)
+
+    def names(self) -> list[str]:
+        return [name for name in self._list("", ObjectType.GROUP) if name != "hydra"]
+
+    def chosen_by(self, item: Override) -> bool:
+        """A dict given to a group's name sets keys of the chosen member, as in Hydra."""
+        return self._is_group(item) and not isinstance(item.value(), dict)
+
+    def _is_group(self, item: Override) -> bool:
+        return "." not in item.key_or_group and bool(self._list(item.key_or_group, ObjectType.CONFIG))
+
+    def check_members(self, item: Override) -> None:
+        members = self._list(item.key_or_group, ObjectType.CONFIG)
+        for value in _values(item):
+            for member in value if isinstance(value, list) else [value]:
+                name = "null" if member is None else str(member)
+                if name not in members:
+                    raise LearnatError(f"No {item.key_or_group} is called '{name}'. {nearest(name, members)}")
+
+
+def _values(item: Override) -> list[Any]:
+    return list(item.sweep_iterator()) if item.is_sweep_override() else [item.value()]
+
+
+def _as_overrides(item: Override) -> list[str]:
+    """One override text for each value of a sweep."""
+    if not item.is_sweep_override():
+        return [item.input_line or ""]
+    return [f"{item.get_key_element()}={text}" for text in item.sweep_string_iterator()]
+
+
+def _composed(config_name: str, choice: Sequence[str]) -> dict[str, Any]:
+    """The config under these group choices, all experiments' own keys checked."""
+    cfg = compose(config_name, overrides=list(choice), return_hydra_config=True)
+    chosen = {group: name for group, name in cfg.hydra.runtime.choices.items() if not group.startswith("hydra/")}
+    experiment = chosen.get(EXPERIMENT)
+    if experiment is None:
+        return _container(cfg)
+    same_groups = [f"{group}={name}" for group, name in chosen.items() if group != EXPERIMENT and name is not None]
+    known = _container(compose(config_name, overrides=same_groups))
+    for path in leaf_paths(_container(cfg)):
+        try:
+            check_key(path, known, ())
+        except LearnatError as error:
+            raise LearnatError(f"Experiment {experiment}: {error}") from error
+    return known
+
+
+def _container(cfg: Any) -> dict[str, Any]:
+    container = OmegaConf.to_container(cfg, resolve=False)
+    assert isinstance(container, dict)
+    container.pop("hydra", None)
+    return {str(key): value for key, value in container.items()}
+
+
+def leaf_paths(node: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """Dotted paths of all keys whose value is not a non-empty mapping."""
+    for key, value in node.items():
+        if isinstance(value, dict) and value:
+            yield from leaf_paths(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}"
+
+
+def check_key(path: str, known: Mapping[str, Any], groups: Sequence[str]) -> None:
+    """Raise ``LearnatError`` unless the dotted ``path`` is a key of ``known``.
+
+    Below a list, an interpolation, null or ``{}`` everything is accepted: their content has no fixed names.
+    """
+    node: Any = known
+    parents: list[str] = []
+    parts = [part for part in re.split(r"[.\[\]]", path) if part]
+    for part in parts:
+        if node is None or node == {} or isinstance(node, list) or (isinstance(node, str) and "${" in node):
+            return
+        if not isinstance(node, dict) or part not in node:
+            raise LearnatError(f"Unknown key '{path}'. {_suggestion(parts, parents, node, known, groups)}")
+        parents.append(part)
+        node = node[part]
+
+
+def _suggestion(
+    parts: list[str], parents: list[str], node: Any, known: Mapping[str, Any], groups: Sequence[str]
+) -> str:
+    siblings = sorted({*node, *(groups if not parents else ())}) if isinstance(node, dict) else []
+    wrong, rest = parts[len(parents)], parts[len(parents) + 1 :]
+    close = difflib.get_close_matches(wrong, siblings, n=1, cutoff=0.6)
+    if close:
+        return f"Did you mean '{'.'.join([*parents, close[0], *rest])}'?"
+    elsewhere = [path for path in leaf_paths(known) if path.split(".")[-1] == parts[-1]]
+    if elsewhere:
+        return f"Did you mean '{elsewhere[0]}'?"
+    if not siblings:
+        return f"'{'.'.join(parents)}' is a single value."
+    return f"Known{' below ' + repr('.'.join(parents)) if parents else ''}: {', '.join(siblings)}."

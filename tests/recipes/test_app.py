@@ -1,0 +1,107 @@
+"""What every command does around its recipe: exit codes, messages, run folder, the table of a sweep."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def run_folder(output: str) -> str:
+    """The folder that the last line names."""
+    last = output.strip().splitlines()[-1]
+    assert last.startswith("Run folder: "), output
+    return last.removeprefix("Run folder: ")
+
+
+def test_a_run_ends_with_its_folder_which_holds_config_log_and_provenance(app: Command, folder: Path) -> None:
+    done = app("trainer.max_steps=3", "run_dir=out")
+    assert done.returncode == 0, done.stderr
+    assert run_folder(done.stdout) == "out"
+    record = json.loads((folder / "out" / "provenance.json").read_text())
+    assert record["config"]["trainer"]["max_steps"] == 3
+    assert record["config"]["run_dir"] == str(folder / "out")
+    assert {"hydra-core", "sqlglot", "torch"} <= set(record["packages"])
+    assert {"git", "data_hash", "prompt_hash", "sqlite"} <= set(record)
+    assert (folder / "out" / "app.log").is_file()
+    assert (folder / "out" / ".hydra" / "config.yaml").is_file()
+
+
+def test_the_default_folder_is_named_by_the_start_time(app: Command) -> None:
+    assert run_folder(app().stdout).startswith("runs/app/20")
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "code", "message"),
+    [
+        ("mistake", 2, "The file x is missing: put it there."),
+        ("wrapped", 2, "A wrapped mistake."),
+        ("interrupt", 130, "Interrupted."),
+    ],
+)
+def test_a_mistake_is_one_message_without_traceback(app: Command, behaviour: str, code: int, message: str) -> None:
+    done = app(f"behaviour={behaviour}")
+    assert done.returncode == code
+    assert done.stderr.strip() == message
+    assert run_folder(done.stdout).startswith("runs/app/")
+
+
+def test_hydra_full_error_keeps_the_traceback(app: Command) -> None:
+    done = app("behaviour=mistake", HYDRA_FULL_ERROR="1")
+    assert done.returncode == 2
+    assert "Traceback" in done.stderr
+
+
+def test_a_bug_shows_its_traceback_and_logs_it(app: Command, folder: Path) -> None:
+    done = app("behaviour=bug", "run_dir=out")
+    assert done.returncode == 1
+    assert "ZeroDivisionError: a bug" in done.stderr
+    assert "Traceback" in (folder / "out" / "app.log").read_text()
+
+
+def test_a_value_left_open_is_named(app: Command) -> None:
+    done = app("required=???")
+    assert done.returncode == 2
+    assert "required has no value" in done.stderr
+
+
+def test_an_unset_environment_variable_is_named(app: Command) -> None:
+    done = app("required='${oc.env:NOT_SET_ANYWHERE}'")
+    assert done.returncode == 2
+    assert "NOT_SET_ANYWHERE" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_sweep_ends_with_one_table_of_its_jobs(app: Command, folder: Path) -> None:
+    done = app("-m", "loss=sft,madpo", "seed=1,2", "trainer.max_steps=3")
+    assert done.returncode == 0, done.stderr
+    sweep = folder / run_folder(done.stdout)
+    with (sweep / "sweep.csv").open(newline="") as file:
+        header, *rows = csv.reader(file)
+    assert header == ["job", "loss", "seed", "stage", "EX dev_seen", "EX dev_unseen"]
+    assert rows[0] == ["0", "sft", "1", "sft", "0.1000", "0.2500"]
+    assert rows[3] == ["3", "madpo", "2", "madpo", "0.2000", "0.2500"]
+    assert "4 jobs" in done.stdout
+    assert {path.parent.name for path in sweep.glob("*/metrics.json")} == {"0", "1", "2", "3"}
+
+
+def test_a_failed_job_leaves_the_others_and_fails_the_sweep(app: Command) -> None:
+    done = app("-m", "behaviour=mistake,fine")
+    assert done.returncode == 1
+    table = done.stdout
+    assert "The file x is missing" in table
+    assert "0.2500" in table
+    assert "Traceback" not in done.stderr
+
+
+def test_jobs_of_a_sweep_share_its_start_time(app: Command, folder: Path) -> None:
+    done = app("-m", "seed=1,2")
+    sweep = folder / run_folder(done.stdout)
+    times = {json.loads(path.read_text())["config"]["started"] for path in sweep.glob("*/provenance.json")}
+    assert times == {sweep.name}

@@ -1,0 +1,76 @@
+"""Unknown names on the command line are refused with the nearest valid one, before anything runs."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from learnat.errors import LearnatError
+from learnat.recipes.config_check import check_overrides
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+REFUSED = [
+    ("loss=madpoo", "No loss is called 'madpoo'. Did you mean 'madpo'?"),
+    ("loss=zzz", "No loss is called 'zzz'. Known: madpo, sft."),
+    ("loss=sft,madpoo", "No loss is called 'madpoo'. Did you mean 'madpo'?"),
+    ("traner=gpu", "Unknown key 'traner'. Did you mean 'trainer'?"),
+    ("traner.max_steps=3", "Unknown key 'traner.max_steps'. Did you mean 'trainer.max_steps'?"),
+    ("trainer.max_stepz=3", "Unknown key 'trainer.max_stepz'. Did you mean 'trainer.max_steps'?"),
+    ("max_steps=3", "Unknown key 'max_steps'. Did you mean 'trainer.max_steps'?"),
+    ("trainer.qqq=3", "Unknown key 'trainer.qqq'. Known below 'trainer': accelerator, max_steps."),
+    ("seed.x=3", "Unknown key 'seed.x'. 'seed' is a single value."),
+    ("seeed=1,2", "Unknown key 'seeed'. Did you mean 'seed'?"),
+    ("experiment=misspelt", "Experiment misspelt: Unknown key 'trainer.max_stepz'. Did you mean 'trainer.max_steps'?"),
+    ("loss=null", "No loss is called 'null'. Known: madpo, sft."),
+    ("experiment=nope", "No experiment is called 'nope'. Known: good, misspelt."),
+]
+
+
+@pytest.mark.parametrize(("override", "message"), REFUSED)
+def test_refused(folder: Path, override: str, message: str) -> None:
+    with pytest.raises(LearnatError) as caught:
+        check_overrides(folder / "conf", "app", [override])
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        [],
+        ["loss=sft", "trainer=gpu", "trainer.max_steps=3"],
+        ["loss=sft,madpo", "seed=1,2,3"],
+        ["loss=choice(sft,madpo)", "seed=range(1,4)"],
+        ["loss=glob(*)"],
+        ["+trainer.extra=1", "++trainer.more=1"],
+        ["trainer={max_steps:3}"],
+        ["experiment=good", "trainer.max_steps=5"],
+        ["hydra.sweep.dir=elsewhere", "hydra/launcher=basic"],
+    ],
+)
+def test_accepted(folder: Path, overrides: list[str]) -> None:
+    check_overrides(folder / "conf", "app", overrides)
+
+
+def test_a_key_of_one_member_only_is_refused_for_a_sweep_over_both(folder: Path) -> None:
+    check_overrides(folder / "conf", "app", ["loss=madpo", "loss.beta=0.2"])
+    with pytest.raises(LearnatError, match=r"Unknown key 'loss\.beta'"):
+        check_overrides(folder / "conf", "app", ["loss=madpo,sft", "loss.beta=0.2"])
+
+
+@pytest.mark.parametrize("flags", [[], ["-m"], ["--cfg", "job"]])
+def test_the_command_line_prints_one_message_and_exits_with_2(app: Command, flags: list[str]) -> None:
+    done = app(*flags, "loss=madpoo")
+    assert done.returncode == 2
+    assert done.stderr.strip() == "No loss is called 'madpoo'. Did you mean 'madpo'?"
+    assert done.stdout == ""
+
+
+def test_an_override_that_does_not_parse_is_one_message(app: Command) -> None:
+    done = app("loss=[sft")
+    assert done.returncode == 2
+    assert "loss=[sft" in done.stderr
+    assert "Traceback" not in done.stderr
