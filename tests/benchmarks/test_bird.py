@@ -106,10 +106,17 @@ def test_train_has_no_difficulty_and_its_own_folder(bird_root: Path) -> None:
         BirdBenchmark(bird_root).examples("train")
     assert str(path) in str(error.value)
     write_database(path)
+    descriptions = path.parent / "database_description"
+    descriptions.mkdir()
+    (descriptions / "customer.csv").write_text(
+        "original_column_name,column_name,column_description\ncity,home town,\n", encoding="utf-8"
+    )
     benchmark = BirdBenchmark(bird_root)
     assert benchmark.examples("train")[0].difficulty == ""
     # No tables.json names it: the file itself does.
-    assert [table.name for table in benchmark.database("kiosk").schema.tables] == ["customer", "order"]
+    customer, order = benchmark.database("kiosk").schema.tables
+    assert (customer.name, order.name) == ("customer", "order")
+    assert [column.description for column in customer.columns] == ["", "", "home town", ""]
 
 
 def test_flat_layout_with_shared_databases(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from learnat.benchmarks.files import fingerprint, read_rows
 from learnat.benchmarks.sqlite_schema import read_schema
-from learnat.benchmarks.tables_json import build_schema, read_entries
+from learnat.benchmarks.tables_json import build_schema, describe_columns, letters, read_entries
 from learnat.benchmarks.types import Database, Example
 from learnat.errors import LearnatError, nearest
 from learnat.sql.execution import check_sqlite
@@ -99,8 +99,11 @@ class FileBenchmark(ABC):
         """Where the SQLite file of ``db_id`` may lie, the most usual place (of ``split``) first; never empty."""
 
     def describe_column(self, db_id: str, table: str, column: str, human_name: str) -> str:
-        """The description of a column, given its name in words from tables.json (``""`` where there is none)."""
-        return human_name
+        """The description of a column, given its name in words from tables.json (``""`` where there is none).
+
+        By default that name, where it says more than the column's own name does.
+        """
+        return "" if letters(human_name) == letters(column) else " ".join(human_name.split())
 
     # The Benchmark protocol.
 
@@ -237,17 +240,15 @@ class FileBenchmark(ABC):
         return next((path for path in self.database_files(db_id, split) if path.is_file()), None)
 
     def _read_schema(self, db_id: str, path: Path | None) -> Schema:
+        def describe(table: str, column: str, human_name: str) -> str:
+            return self.describe_column(db_id, table, column, human_name)
+
         from_file = read_schema(path, self.samples) if path is not None else None
         for source in self.tables_files():
             if db_id in self._tables(source):
-                return build_schema(
-                    self._tables(source)[db_id],
-                    from_file,
-                    lambda table, column, human: self.describe_column(db_id, table, column, human),
-                    source,
-                )
+                return build_schema(self._tables(source)[db_id], from_file, describe, source)
         if from_file is not None:
-            return from_file
+            return describe_columns(from_file, describe)
         known = [name for source in self.tables_files() for name in self._tables(source)]
         raise LearnatError(
             f"{self.name} has no database {db_id!r}: no tables.json names it and there is no file "

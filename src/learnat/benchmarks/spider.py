@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from learnat.benchmarks.base import FileBenchmark
-from learnat.benchmarks.tables_json import letters
 from learnat.benchmarks.types import Example
 from learnat.errors import LearnatError, nearest
 from learnat.sql.hardness import spider_hardness
@@ -35,7 +34,7 @@ class SpiderBenchmark(FileBenchmark):
 
     name = "spider"
     ex_mode = "spider_bag"
-    difficulties = ("easy", "medium", "hard", "extra")
+    difficulties: tuple[str, ...] = ("easy", "medium", "hard", "extra")
     layout = (
         "Get Spider from yale-lily.github.io/spider and unpack it so that the folder holds tables.json, dev.json, "
         "train_spider.json, train_others.json and database/<db_id>/<db_id>.sqlite; then name the folder with "
@@ -88,7 +87,3 @@ class SpiderBenchmark(FileBenchmark):
         # The databases of the test split, released later, come in a folder of their own.
         folders = ["database", "test_database"] if split != "test" else ["test_database", "database"]
         return [self.root / folder / db_id / f"{db_id}.sqlite" for folder in folders]
-
-    def describe_column(self, db_id: str, table: str, column: str, human_name: str) -> str:
-        """Spider's name in words, where it says more than the column's own name does."""
-        return "" if letters(human_name) == letters(column) else " ".join(human_name.split())

@@ -56,6 +56,20 @@ def build_schema(entry: Mapping[str, Any], file_schema: Schema | None, describe:
         ) from error
 
 
+def describe_columns(schema: Schema, describe: Describe) -> Schema:
+    """``schema``, as a SQLite file gives it, with descriptions: for databases that no tables.json names."""
+    tables = (
+        replace(
+            table,
+            columns=tuple(
+                replace(column, description=describe(table.name, column.name, "")) for column in table.columns
+            ),
+        )
+        for table in schema.tables
+    )
+    return replace(schema, tables=tuple(tables))
+
+
 def _build(entry: Mapping[str, Any], file_schema: Schema | None, describe: Describe) -> Schema:
     names: list[str] = entry["table_names_original"]
     columns: list[tuple[int, str]] = [(int(table), str(name)) for table, name in entry["column_names_original"]]
