@@ -1,0 +1,62 @@
+"""synthesize.py: search trees of a benchmark's questions, in the run folder or, for training, in the cache."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from filelock import FileLock
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from rich.console import Console
+
+from learnat.benchmarks.types import Benchmark
+from learnat.synthesis.runner import Synthesizer, read_summary, synthesize
+from learnat.synthesis.settings import digest, settings_text, source_digest
+from learnat.synthesis.summary import print_summary
+
+console = Console(soft_wrap=True)
+
+
+def run(cfg: DictConfig) -> None:
+    """Write trees.jsonl and summary.json of ``cfg.data.split`` into the run folder and print the summary.
+
+    The same command with the same ``run_dir`` goes on where it stopped. Raises ``LearnatError`` as ``synthesize`` does.
+    """
+    benchmark: Benchmark = instantiate(cfg.data.benchmark)
+    synthesizer = synthesizer_of(cfg)
+    folder = Path(cfg.run_dir)
+    try:
+        synthesize(benchmark, cfg.data.split, synthesizer, folder, cfg.workers)
+    finally:
+        if (folder / "trees.jsonl").exists():
+            print_summary(read_summary(benchmark, cfg.data.split, synthesizer.rules, folder), console)
+
+
+def synthesizer_of(cfg: DictConfig) -> Synthesizer:
+    """What the config groups proposer, search, pruning and reward, ``seed`` and ``executor`` describe."""
+    return Synthesizer(
+        proposer=instantiate(cfg.proposer, _convert_="all"),
+        search=instantiate(cfg.search),
+        rules=[instantiate(rule) for rule in cfg.pruning.rules],
+        reward=instantiate(cfg.reward),
+        seed=cfg.seed,
+        timeout_s=cfg.executor.timeout_s,
+    )
+
+
+def ensure_trees(cfg: DictConfig, benchmark: Benchmark, split: str, cache_dir: Path) -> Path:
+    """The trees.jsonl that training on ``split`` learns from, made now if it is not in the cache.
+
+    The folder, ``cache_dir/trees/<benchmark>-<split>-<digest>``, is named by everything the trees depend on: questions,
+    databases, proposer, search, pruning, reward, seed, and the code. A file lock lets several processes ask at once.
+    """
+    synthesizer = synthesizer_of(cfg)
+    ids = [example.example_id for example in benchmark.examples(split)]
+    settings = settings_text({"fingerprint": benchmark.fingerprint(split), "synthesizer": synthesizer, "examples": ids})
+    folder = cache_dir / "trees" / f"{benchmark.name}-{split}-{digest(settings, source_digest())}"
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.parent / f"{folder.name}.lock"):
+        path = synthesize(benchmark, split, synthesizer, folder, cfg.workers)
+        summary = read_summary(benchmark, split, synthesizer.rules, folder)
+    console.print(f"synthesis: {summary.trees} trees, {summary.solved:.1%} solved, in {folder}")
+    return path

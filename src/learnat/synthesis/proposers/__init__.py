@@ -1,0 +1,1 @@
+"""Who suggests next steps; see ``base.Proposer``."""
