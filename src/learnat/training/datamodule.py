@@ -9,12 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import lightning as L
+import torch
+from torch import nn
 
 from learnat.benchmarks.types import Benchmark
 from learnat.errors import LearnatError
 from learnat.synthesis.tree import Step, read_trees, solved_paths
 from learnat.training.batches import TokenBatch, make_batch
 from learnat.training.encoding import PromptEncoder
+from learnat.training.reference import reference_logprobs, with_reference
 from learnat.training.selection import PairSelection, TrieBuilder
 from learnat.training.tries import TokenTrie, join
 
@@ -120,13 +123,32 @@ class DecompositionDataModule(L.LightningDataModule):
         rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         return StepLoader(self.items, self.packing, self.encoder.tokenizer.pad_token_id, self.seed, rank, world)
 
-    def in_order(self) -> Iterator[list[Item]]:
-        """The items in file order, grouped into tries of one database, for passes without an optimiser."""
-        by_database: dict[str, list[Item]] = defaultdict(list)
-        for item in self.items:
-            by_database[item.db_id].append(item)
-        for items in by_database.values():
-            yield from _chunks(items, self.packing.questions_per_trie)
+    @property
+    def supervised_nodes(self) -> int:
+        return sum(node.supervised for item in self.items for node in item.trie.nodes)
+
+    def summary(self) -> str:
+        """One line on what is trained on."""
+        pairs = sum(len(item.trie.pairs) for item in self.items)
+        what = f", {pairs:,} step pairs" if self.selection is not None else ""
+        steps = sum(node.supervised for item in self.items for node in item.trie.nodes)
+        return (
+            f"{len(self.items):,} questions, {steps:,} steps{what} ({self.unsolved} unsolved, "
+            f"{self.dropped} longer than the context of {self.context_length} tokens)"
+        )
+
+    def add_reference(self, model: nn.Module, device: torch.device | str, advance: Callable[[int], None]) -> None:
+        """Give every step the log-prob that ``model``, the policy before its first step, assigns to it."""
+        groups = [
+            chunk for items in _by_database(self.items).values() for chunk in _chunks(items, self.packing.questions_per_trie)
+        ]
+        pad_id = self.encoder.tokenizer.pad_token_id
+        batches = (make_batch([join([item.trie for item in group])], self.packing.layout, pad_id) for group in groups)
+        logprobs = reference_logprobs(model, batches, device, advance)
+        ordered = [item for group in groups for item in group]
+        tries = with_reference([item.trie for item in ordered], logprobs)
+        # In place: the loader that Lightning may hold already sees the same list.
+        self.items[:] = [Item(item.db_id, trie) for item, trie in zip(ordered, tries, strict=True)]
 
 
 class StepLoader:
@@ -145,28 +167,32 @@ class StepLoader:
         self.rank = rank
         self.world = world
         self.epoch = 0
+        self.position = 0
 
     def __len__(self) -> int:
         return len(self._plan(0))
 
-    def set_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
+    def state_dict(self) -> dict[str, int]:
+        """Where the pass stands: Lightning saves it with a checkpoint, so that resuming repeats and skips nothing."""
+        return {"epoch": self.epoch, "position": self.position}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self.epoch, self.position = state["epoch"], state["position"]
 
     def __iter__(self) -> Iterator[list[TokenBatch]]:
         plan = self._plan(self.epoch)
-        self.epoch += 1
-        for tries in plan:
+        while self.position < len(plan):
+            tries = plan[self.position]
+            self.position += 1
             mine = tries[self.rank :: self.world] or tries[:1]
             yield self._packs([join([item.trie for item in items]) for items in mine])
+        self.epoch, self.position = self.epoch + 1, 0
 
     def _plan(self, epoch: int) -> list[list[list[Item]]]:
         """Steps of tries of items: within a step different databases, as long as they last."""
         rng = random.Random(f"{self.seed}/{epoch}")
-        by_database: dict[str, list[Item]] = defaultdict(list)
-        for item in self.items:
-            by_database[item.db_id].append(item)
         queues = []
-        for items in by_database.values():
+        for items in _by_database(self.items).values():
             rng.shuffle(items)
             queues.append(_chunks(items, self.packing.questions_per_trie))
         rounds = []
@@ -199,6 +225,13 @@ def _steps(chunks: list[list[Item]], width: int) -> list[list[list[Item]]]:
             step.append(waiting.pop(fresh))
         steps.append(step)
     return steps
+
+
+def _by_database(items: Sequence[Item]) -> dict[str, list[Item]]:
+    grouped: dict[str, list[Item]] = defaultdict(list)
+    for item in items:
+        grouped[item.db_id].append(item)
+    return grouped
 
 
 def _chunks(items: list[Item], size: int) -> list[list[Item]]:

@@ -40,6 +40,8 @@ class Policy:
     tokenizer: PreTrainedTokenizerBase
     style: PromptStyle
     context_length: int
+    attention: str
+    """transformers' attention implementation for padded rows and generation."""
 
     @property
     def adapted(self) -> bool:
@@ -75,7 +77,7 @@ def build(settings: Any, style: PromptStyle, texts: Iterable[str]) -> Policy:
             pad_token_id=tokenizer.pad_token_id,
         )
         model = Qwen2ForCausalLM(config).to(dtype)
-    return Policy(model, tokenizer, style, settings.context_length)
+    return Policy(model, tokenizer, style, settings.context_length, settings.attention)
 
 
 def load(checkpoint: str | Path) -> Policy:
@@ -100,7 +102,7 @@ def load(checkpoint: str | Path) -> Policy:
         model: nn.Module = PeftModel.from_pretrained(base, folder, adapter_name=SFT_ADAPTER, is_trainable=False)
     else:
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
-    return Policy(model, tokenizer, style, manifest["context_length"])
+    return Policy(model, tokenizer, style, manifest["context_length"], manifest["attention"])
 
 
 def prepare_for_training(policy: Policy, settings: Any, stage: str) -> None:
@@ -160,7 +162,7 @@ def export(policy: Policy, settings: Any, folder: Path, stage: str) -> None:
         _export_adapter(policy.model, partial)
     else:
         lm = causal_lm(policy.model)
-        lm.set_attn_implementation("sdpa")
+        lm.set_attn_implementation(policy.attention)
         lm.save_pretrained(partial)
     policy.tokenizer.save_pretrained(partial)
     manifest = {
@@ -169,6 +171,7 @@ def export(policy: Policy, settings: Any, folder: Path, stage: str) -> None:
         "base_model": settings.path,
         "dtype": settings.dtype,
         "context_length": policy.context_length,
+        "attention": policy.attention,
         "prompt": asdict(policy.style),
         "prompt_hash": policy.style.hash,
     }

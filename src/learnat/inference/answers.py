@@ -1,0 +1,95 @@
+"""Answers of a policy to all questions of a split, kept on disk as they come so that a stopped run resumes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from learnat.benchmarks.types import Benchmark, Example
+from learnat.inference.parse import parse_answer
+from learnat.synthesis.tree import Step
+from learnat.training.encoding import PromptEncoder
+
+if TYPE_CHECKING:
+    from learnat.inference.generate import Completion, GreedyGeneration
+    from learnat.training.models import Policy
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One question's answer. ``guesses`` says what the parser had to assume; ``finished`` that the text was complete."""
+
+    index: int
+    sql: str
+    steps: tuple[Step, ...]
+    guesses: tuple[str, ...]
+    prompt_tokens: int
+    completion_tokens: int
+    finished: bool
+
+
+def answer_of_sql(index: int, sql: str) -> Answer:
+    """Somebody else's prediction: SQL without steps, of unknown cost."""
+    return Answer(index, sql, (), (), 0, 0, True)
+
+
+def answer_split(
+    policy: Policy,
+    benchmark: Benchmark,
+    split: str,
+    generation: GreedyGeneration,
+    path: Path,
+    advance: Callable[[int], None],
+) -> list[Answer]:
+    """The answers to ``split``'s questions in its order.
+
+    Each is appended to ``path`` when it is there; what ``path`` holds already is not asked again. ``advance`` is told
+    how many questions are done.
+    """
+    examples = benchmark.examples(split)
+    done = _read(path)
+    advance(len(done))
+    open_examples = [example for example in examples if example.index not in done]
+    encoder = PromptEncoder(policy.tokenizer, policy.style)
+    prompts = [encoder.prompt(benchmark.database(example.db_id), example) for example in open_examples]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as file:
+        for position, completion in generation.generate(policy, prompts):
+            answer = _answer(open_examples[position], completion)
+            file.write(json.dumps(asdict(answer), ensure_ascii=False) + "\n")
+            file.flush()
+            done[answer.index] = answer
+            advance(1)
+    return [done[example.index] for example in examples]
+
+
+def _answer(example: Example, completion: Completion) -> Answer:
+    parsed = parse_answer(completion.text)
+    return Answer(
+        example.index,
+        parsed.sql,
+        parsed.steps,
+        parsed.guesses,
+        completion.prompt_tokens,
+        completion.completion_tokens,
+        completion.finished,
+    )
+
+
+def _read(path: Path) -> dict[int, Answer]:
+    """The answers in ``path``; a last line torn by a kill is cut off, so that the next one starts a line of its own."""
+    if not path.is_file():
+        return {}
+    text = path.read_bytes()
+    whole = text[: text.rfind(b"\n") + 1]
+    if len(whole) < len(text):
+        path.write_bytes(whole)
+    answers = [_from_json(json.loads(line)) for line in whole.decode().splitlines()]
+    return {answer.index: answer for answer in answers}
+
+
+def _from_json(row: dict[str, Any]) -> Answer:
+    return Answer(**{**row, "steps": tuple(Step(**step) for step in row["steps"]), "guesses": tuple(row["guesses"])})

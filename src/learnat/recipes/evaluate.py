@@ -1,0 +1,71 @@
+"""evaluate.py: predictions and scores of a checkpoint, or scores of anyone's prediction file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from rich.console import Console
+
+from learnat.benchmarks.types import Benchmark
+from learnat.errors import LearnatError
+from learnat.evaluation.execution_accuracy import score_execution, summarize
+from learnat.evaluation.predictions import read_predictions
+from learnat.evaluation.table import score_markdown, score_table
+from learnat.inference.answers import Answer, answer_of_sql, answer_split
+from learnat.recipes.provenance import write_provenance
+from learnat.recipes.scoring import prediction_rows, progress_bar, write_json, write_jsonl
+from learnat.sql.execution import ExecutorPool
+
+console = Console(soft_wrap=True)
+
+
+def evaluate(cfg: DictConfig) -> None:
+    """Score ``checkpoint`` or ``predictions`` on ``data.split``; write predictions.jsonl, metrics.json, table.md.
+
+    Raises ``LearnatError`` unless exactly one of the two is given.
+    """
+    if (cfg.checkpoint is None) == (cfg.predictions is None):
+        raise LearnatError("Give what to score: checkpoint=FOLDER (asks a model) or predictions=FILE, and not both.")
+    folder, split = Path(cfg.run_dir), cfg.data.split
+    benchmark: Benchmark = instantiate(cfg.data.benchmark)
+    if cfg.predictions is not None:
+        stage, schema_given = Path(cfg.predictions).name, "unknown"
+        answers: Sequence[Answer] = _read_answers(benchmark, split, Path(cfg.predictions))
+        write_provenance(folder, cfg, data_hash={split: benchmark.fingerprint(split)})
+    else:
+        stage, schema_given = str(cfg.checkpoint), "full"
+        answers = _ask(cfg, benchmark, folder)
+    with (
+        ExecutorPool(cfg.workers, max_rows=cfg.executor.max_rows) as pool,
+        progress_bar("executing", 2 * len(answers), console) as bar,
+    ):
+        predictions = {answer.index: answer.sql for answer in answers}
+        verdicts = score_execution(
+            benchmark, split, predictions, pool, cfg.executor.timeout_s, on_result=lambda: bar(1)
+        )
+    scores = summarize(verdicts, benchmark, cfg.executor.timeout_s, schema_given)
+    write_jsonl(folder / "predictions.jsonl", prediction_rows(benchmark, split, stage, answers, verdicts))
+    write_json(folder / "metrics.json", scores)
+    console.print(score_table({stage: {split: scores}}))
+    (folder / "table.md").write_text(score_markdown({stage: {split: scores}}), encoding="utf-8")
+
+
+def _read_answers(benchmark: Benchmark, split: str, path: Path) -> list[Answer]:
+    predictions = read_predictions(path)
+    # A missing prediction is reported by the scorer, which knows what else may be wrong with the file.
+    return [answer_of_sql(e.index, predictions[e.index]) for e in benchmark.examples(split) if e.index in predictions]
+
+
+def _ask(cfg: DictConfig, benchmark: Benchmark, folder: Path) -> list[Answer]:
+    from learnat.training import models
+
+    policy = models.load(cfg.checkpoint)
+    split = cfg.data.split
+    write_provenance(
+        folder, cfg, data_hash={split: benchmark.fingerprint(split)}, prompt_hash=policy.style.hash
+    )
+    with progress_bar(f"answering {split}", len(benchmark.examples(split)), console) as bar:
+        return answer_split(policy, benchmark, split, instantiate(cfg.inference), folder / "answers.jsonl", bar)

@@ -1,0 +1,167 @@
+"""train.py: the whole recipe, from questions to a table of execution accuracy by stage.
+
+A stage that is complete in the run folder is read instead of run again, so the same command with the same ``run_dir``
+goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from rich.console import Console
+
+from learnat.benchmarks.types import Benchmark
+from learnat.recipes.provenance import write_provenance
+from learnat.recipes.scoring import Scorer, progress_bar
+from learnat.recipes.synthesize import ensure_trees
+from learnat.sql.execution import ExecutorPool
+from learnat.synthesis.tree import Step, read_trees, solved_paths
+from learnat.training import models
+from learnat.training.callbacks import resume_file
+from learnat.training.datamodule import DecompositionDataModule, Packing
+from learnat.training.encoding import PromptEncoder
+from learnat.training.models import Policy
+from learnat.training.modules import PolicyModule, PreferenceModule, SftModule
+from learnat.training.prompts import PromptStyle, example_text, step_text
+
+console = Console(soft_wrap=True)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One training stage: its name, its loss group (``conf/loss``) and its optimisation (``model.optim``)."""
+
+    name: str
+    loss: Any
+    optim: Any
+
+    @property
+    def is_preference(self) -> bool:
+        return self.loss.pairs is not None
+
+
+def train(cfg: DictConfig) -> None:
+    """Synthesis if its trees are missing → SFT → preference training, each stage scored; see conf/train.yaml."""
+    folder = Path(cfg.run_dir)
+    L.seed_everything(cfg.seed, verbose=False)
+    models.check_available(cfg.model)
+    benchmark: Benchmark = instantiate(cfg.data.benchmark)
+    style = PromptStyle(cfg.data.schema_style, cfg.data.samples)
+    splits = [cfg.data.train_split, *cfg.data.eval_splits]
+    data_hash = {split: benchmark.fingerprint(split) for split in dict.fromkeys(splits)}
+    write_provenance(folder, cfg, data_hash=data_hash, prompt_hash=style.hash)
+    trees = ensure_trees(cfg, benchmark, cfg.data.train_split, Path(cfg.cache_dir))
+    policy, done = _initial_policy(cfg, benchmark, style, trees)
+    with ExecutorPool(cfg.workers, max_rows=cfg.executor.max_rows) as pool:
+        generation = instantiate(cfg.inference)
+        scorer = Scorer(benchmark, cfg.data.eval_splits, generation, folder, pool, cfg.executor.timeout_s)
+        if done != "untrained" or cfg.score_untrained:
+            scorer.score(done, policy)
+        for stage in _stages(cfg):
+            policy = _run_stage(cfg, stage, policy, benchmark, trees)
+            scorer.score(stage.name, policy)
+        scorer.report(f"Execution accuracy, %: {cfg.model.name}, {benchmark.name}")
+    _log_scores(scorer.metrics)
+
+
+def _initial_policy(cfg: DictConfig, benchmark: Benchmark, style: PromptStyle, trees: Path) -> tuple[Policy, str]:
+    """The policy that the first stage starts from, and the name of the stage it has behind it."""
+    if cfg.loss.name != "sft" and cfg.warm_start.checkpoint is not None:
+        return models.load(cfg.warm_start.checkpoint), "sft"
+    return models.build(cfg.model, style, _texts(benchmark, style, cfg.data.train_split, trees)), "untrained"
+
+
+def _stages(cfg: DictConfig) -> list[Stage]:
+    if cfg.loss.name == "sft":
+        return [Stage("sft", cfg.loss, cfg.model.optim.sft)]
+    preference = Stage(cfg.loss.name, cfg.loss, cfg.model.optim.preference)
+    if cfg.warm_start.loss is None or cfg.warm_start.checkpoint is not None:
+        return [preference]
+    return [Stage("sft", cfg.warm_start.loss, cfg.model.optim.sft), preference]
+
+
+def _texts(benchmark: Benchmark, style: PromptStyle, split: str, trees: Path) -> Iterator[str]:
+    """What a tokenizer from scratch is trained on: prompts and chosen answers of the training split."""
+    examples = {example.example_id: example for example in benchmark.examples(split)}
+    for db_id in dict.fromkeys(example.db_id for example in examples.values()):
+        yield style.database_text(benchmark.database(db_id))
+    for tree in read_trees(trees):
+        if tree.example_id in examples:
+            yield example_text(examples[tree.example_id])
+            for path in solved_paths(tree)[:1]:
+                yield from (step_text(Step(node.sub_question, node.sql)) for node in path)
+
+
+def _run_stage(cfg: DictConfig, stage: Stage, policy: Policy, benchmark: Benchmark, trees: Path) -> Policy:
+    """The policy after ``stage``: read from the run folder when it is complete there, trained otherwise."""
+    checkpoint = Path(cfg.run_dir) / "checkpoints" / stage.name
+    if (checkpoint / models.MANIFEST).is_file():
+        console.print(f"{stage.name}: complete in {checkpoint.parent.parent.name}, read from there")
+        return models.load(checkpoint)
+    models.prepare_for_training(policy, cfg.model, stage.name)
+    data = DecompositionDataModule(
+        make_trees=lambda: trees,
+        benchmark=benchmark,
+        split=cfg.data.train_split,
+        encoder=PromptEncoder(policy.tokenizer, policy.style),
+        packing=Packing(**cfg.packing),
+        context_length=policy.context_length,
+        seed=cfg.seed,
+        selection=instantiate(stage.loss.pairs),
+    )
+    data.setup()
+    console.print(f"{stage.name}: {data.summary()}")
+    folder = Path(cfg.run_dir) / stage.name
+    trainer: L.Trainer = instantiate(
+        cfg.trainer,
+        max_epochs=stage.optim.epochs,
+        default_root_dir=str(folder),
+        logger=instantiate(cfg.logger, save_dir=str(folder), prefix=stage.name),
+        callbacks=list(instantiate(cfg.callbacks).values()),
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    if stage.is_preference:
+        policy.model.to(trainer.strategy.root_device)
+        with (
+            progress_bar(f"{stage.name}: reference log-probs", data.supervised_nodes, console) as bar,
+            trainer.precision_plugin.forward_context(),
+        ):
+            data.add_reference(policy.model, trainer.strategy.root_device, bar)
+    started = time.monotonic()
+    trainer.fit(_module(stage, policy), datamodule=data, ckpt_path=resume_file(folder))
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    console.print(f"{stage.name}: {trainer.global_step} steps in {time.monotonic() - started:.0f} s")
+    if trainer.is_global_zero:
+        models.export(policy, cfg.model, checkpoint, stage.name)
+    return policy
+
+
+def _module(stage: Stage, policy: Policy) -> PolicyModule:
+    kind: Any = PreferenceModule if stage.is_preference else SftModule
+    return kind(
+        policy.model,
+        instantiate(stage.loss.objective),
+        optimizer=instantiate(stage.optim.optimizer),
+        schedule=instantiate(stage.optim.schedule),
+        gradient_clip=stage.optim.gradient_clip,
+    )
+
+
+def _log_scores(metrics: dict[str, dict[str, Any]]) -> None:
+    """Put the final scores beside the curves where W&B is in use."""
+    wandb = sys.modules.get("wandb")
+    if wandb is not None and wandb.run is not None:
+        wandb.run.summary.update(
+            {f"{stage}/{split}/ex": s["ex"]["all"] for stage, splits in metrics.items() for split, s in splits.items()}
+        )

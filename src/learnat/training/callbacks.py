@@ -1,0 +1,102 @@
+"""Callbacks of the trainer: a progress bar with rate and ETA, and a resume point."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import TimeRemainingColumn
+
+RESUME_FILE = "resume"
+
+
+class StepProgress(Callback):
+    """One bar over all optimiser steps of the stage, with loss, tokens a second and ETA.
+
+    Where the output is no terminal, a line is printed every ``plain_every_s`` seconds instead.
+    """
+
+    def __init__(self, refresh_every: int = 10, plain_every_s: float = 30.0) -> None:
+        self.refresh_every = refresh_every
+        self.plain_every_s = plain_every_s
+        self._progress: Progress | None = None
+        self._task: TaskID | None = None
+        self._started = self._said = 0.0
+        self._tokens = 0
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._started = self._said = time.monotonic()
+        self._tokens = 0
+        console = Console()
+        if trainer.is_global_zero and console.is_terminal:
+            self._progress = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[status]}"),
+                TimeElapsedColumn(),
+                TimeRemainingColumn(),
+                console=console,
+            )
+            self._progress.start()
+            self._task = self._progress.add_task(_stage(trainer), total=_total(trainer), status="")
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self._tokens += sum(pack.tokens for pack in batch)
+        # Reading the loss waits for the device: only now and then.
+        if trainer.global_step % self.refresh_every or not trainer.is_global_zero:
+            return
+        now = time.monotonic()
+        status = f"loss {float(trainer.callback_metrics['loss']):.4f}, {self._tokens / (now - self._started):,.0f} tokens/s"
+        if self._progress is not None and self._task is not None:
+            self._progress.update(self._task, completed=trainer.global_step, status=status)
+        elif now - self._said >= self.plain_every_s:
+            self._said = now
+            left = (now - self._started) / trainer.global_step * (_total(trainer) - trainer.global_step)
+            print(f"{_stage(trainer)}: step {trainer.global_step}/{_total(trainer)}, {status}, {left:.0f} s left")
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._stop()
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        self._stop()
+
+    def _stop(self) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
+
+def _stage(trainer: L.Trainer) -> str:
+    return Path(trainer.default_root_dir).name
+
+
+def _total(trainer: L.Trainer) -> int:
+    return int(trainer.estimated_stepping_batches)
+
+
+class ResumePoint(ModelCheckpoint):
+    """Keeps the newest state of the stage on disk, written every ``minutes``: a rerun in the same folder goes on there."""
+
+    def __init__(self, minutes: float = 10.0) -> None:
+        super().__init__(
+            filename=RESUME_FILE, train_time_interval=timedelta(minutes=minutes), save_top_k=1, enable_version_counter=False
+        )
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        self.dirpath = trainer.default_root_dir
+        super().setup(trainer, pl_module, stage)
+
+
+def resume_file(folder: Path) -> Path | None:
+    """The resume point in a stage's folder, if there is one."""
+    path = folder / f"{RESUME_FILE}.ckpt"
+    return path if path.is_file() else None

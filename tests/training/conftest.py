@@ -1,0 +1,62 @@
+"""Small models and made-up tries for the training tests."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, Qwen2Config, Qwen2ForCausalLM
+
+from learnat.training.attention import ATTENTION_NAME, register
+from learnat.training.tries import TokenTrie, TrieNode, TriePair
+
+VOCABULARY = 64
+
+
+def tiny_model(family: str = "qwen2", dtype: torch.dtype = torch.float64) -> PreTrainedModel:
+    """Two layers with grouped-query attention and random weights."""
+    register()
+    config_class, model_class = {
+        "qwen2": (Qwen2Config, Qwen2ForCausalLM),
+        "llama": (LlamaConfig, LlamaForCausalLM),
+    }[family]
+    torch.manual_seed(0)
+    config = config_class(
+        vocab_size=VOCABULARY,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        initializer_range=0.3,
+        attn_implementation=ATTENTION_NAME,
+    )
+    return model_class(config).to(dtype)
+
+
+def random_trie(rng: random.Random, questions: int = 2, depth: int = 3, siblings: int = 2) -> TokenTrie:
+    """A schema, questions, and under each a tree of steps whose first child goes deeper; pairs of first and others."""
+
+    def ids() -> tuple[int, ...]:
+        return tuple(rng.randrange(VOCABULARY) for _ in range(rng.randint(1, 6)))
+
+    nodes, pairs = [TrieNode(-1, ids())], []
+    for _ in range(questions):
+        nodes.append(TrieNode(0, ids()))
+        parent = len(nodes) - 1
+        for _ in range(rng.randint(1, depth)):
+            rejected = []
+            for _ in range(rng.randint(0, siblings)):
+                rejected.append(len(nodes))
+                nodes.append(TrieNode(parent, ids(), supervised=True))
+            chosen = len(nodes)
+            nodes.append(TrieNode(parent, ids(), supervised=True, weight=float(rng.randint(1, 2))))
+            pairs += [TriePair(chosen, other, rng.random()) for other in rejected]
+            parent = chosen
+    return TokenTrie(tuple(nodes), tuple(pairs), questions)
+
+
+@pytest.fixture
+def rng() -> random.Random:
+    return random.Random(0)
