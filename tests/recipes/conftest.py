@@ -42,6 +42,22 @@ FILES = {
         trainer:
           max_stepz: 3
         """,
+    "conf/experiment/sweep.yaml": """
+        # @package _global_
+        hydra:
+          mode: MULTIRUN
+          sweeper:
+            params:
+              loss: sft,madpo
+              seed: 1,2
+        """,
+    "conf/experiment/bad_sweep.yaml": """
+        # @package _global_
+        hydra:
+          sweeper:
+            params:
+              loss: sft,madpoo
+        """,
     "app.py": """
         import json
         from pathlib import Path

@@ -91,6 +91,12 @@ def test_a_sweep_ends_with_one_table_of_its_jobs(app: Command, folder: Path) -> 
     assert {path.parent.name for path in sweep.glob("*/metrics.json")} == {"0", "1", "2", "3"}
 
 
+def test_an_experiment_can_be_a_sweep(app: Command) -> None:
+    done = app("experiment=sweep")
+    assert done.returncode == 0, done.stderr
+    assert "4 jobs" in done.stdout
+
+
 def test_a_failed_job_leaves_the_others_and_fails_the_sweep(app: Command) -> None:
     done = app("-m", "behaviour=mistake,fine")
     assert done.returncode == 1

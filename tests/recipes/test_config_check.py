@@ -26,7 +26,8 @@ REFUSED = [
     ("seeed=1,2", "Unknown key 'seeed'. Did you mean 'seed'?"),
     ("experiment=misspelt", "Experiment misspelt: Unknown key 'trainer.max_stepz'. Did you mean 'trainer.max_steps'?"),
     ("loss=null", "No loss is called 'null'. Known: madpo, sft."),
-    ("experiment=nope", "No experiment is called 'nope'. Known: good, misspelt."),
+    ("experiment=nope", "No experiment is called 'nope'. Known: bad_sweep, good, misspelt, sweep."),
+    ("experiment=bad_sweep", "No loss is called 'madpoo'. Did you mean 'madpo'?"),
 ]
 
 
@@ -48,6 +49,7 @@ def test_refused(folder: Path, override: str, message: str) -> None:
         ["+trainer.extra=1", "++trainer.more=1"],
         ["trainer={max_steps:3}"],
         ["experiment=good", "trainer.max_steps=5"],
+        ["experiment=sweep", "seed=3,4"],
         ["hydra.sweep.dir=elsewhere", "hydra/launcher=basic"],
     ],
 )

@@ -46,15 +46,25 @@ def _check(loader: ConfigLoader, config_name: str, overrides: Sequence[str]) -> 
     parsed = [_parsed(loader, text) for text in overrides]
     search_path = [item.input_line or "" for item in parsed if item.key_or_group == "hydra.searchpath"]
     finder = _Groups(loader, config_name, search_path)
-    groups = [item for item in parsed if finder.chosen_by(item)]
-    for item in groups:
-        finder.check_members(item)
-    keys = [item for item in parsed if not finder.chosen_by(item) and not item.key_or_group.startswith("hydra")]
-    for choice in itertools.product(*(_as_overrides(item) for item in groups)):
+    finder.check_members(parsed)
+    swept = [_parsed(loader, text) for text in _sweeper_params(config_name, search_path, finder, parsed)]
+    finder.check_members(swept)
+    items = {item.key_or_group: item for item in [*swept, *parsed]}.values()
+    groups = [_as_overrides(item) for item in items if finder.chosen_by(item)]
+    for choice in itertools.product(*groups):
         known = _composed(config_name, [*search_path, *choice])
-        for item in keys:
-            if not (item.is_add() or item.is_force_add()):
+        for item in items:
+            added = item.is_add() or item.is_force_add()
+            if not (added or finder.chosen_by(item) or item.key_or_group.startswith("hydra")):
                 check_key(item.key_or_group, known, finder.names())
+
+
+def _sweeper_params(config_name: str, search_path: list[str], groups: _Groups, parsed: list[Override]) -> list[str]:
+    """What the composed config itself sweeps over (an experiment's ``hydra.sweeper.params``), as overrides."""
+    plain = [item.input_line or "" for item in parsed if groups.chosen_by(item) and not item.is_sweep_override()]
+    cfg = compose(config_name, overrides=[*search_path, *plain], return_hydra_config=True)
+    params = OmegaConf.select(cfg, "hydra.sweeper.params") or {}
+    return [f"{key}={value}" for key, value in params.items()]
 
 
 def _parsed(loader: ConfigLoader, text: str) -> Override:
@@ -86,17 +96,20 @@ class _Groups:
     def _is_group(self, item: Override) -> bool:
         return "." not in item.key_or_group and bool(self._list(item.key_or_group, ObjectType.CONFIG))
 
-    def check_members(self, item: Override) -> None:
-        members = self._list(item.key_or_group, ObjectType.CONFIG)
-        for value in _values(item):
-            for member in value if isinstance(value, list) else [value]:
-                name = "null" if member is None else str(member)
+    def check_members(self, items: Sequence[Override]) -> None:
+        for item in items:
+            if not self.chosen_by(item):
+                continue
+            members = self._list(item.key_or_group, ObjectType.CONFIG)
+            for name in _member_names(item):
                 if name not in members:
                     raise LearnatError(f"No {item.key_or_group} is called '{name}'. {nearest(name, members)}")
 
 
-def _values(item: Override) -> list[Any]:
-    return list(item.sweep_iterator()) if item.is_sweep_override() else [item.value()]
+def _member_names(item: Override) -> list[str]:
+    values = list(item.sweep_iterator()) if item.is_sweep_override() else [item.value()]
+    flat = [name for value in values for name in (value if isinstance(value, list) else [value])]
+    return ["null" if name is None else str(name) for name in flat]
 
 
 def _as_overrides(item: Override) -> list[str]:
