@@ -1,0 +1,301 @@
+"""Writes a benchmark to disk in BIRD's layout, whole or not at all."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+import random
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from learnat.benchmarks.generated.domains import HELD_OUT, TRAINING
+from learnat.benchmarks.generated.model import GenColumn, GenDatabase, GenTable, Question
+from learnat.benchmarks.generated.questions import draw_questions, token_key
+from learnat.benchmarks.generated.spec import Domain
+from learnat.benchmarks.generated.statistics import describe
+from learnat.benchmarks.generated.variant import draw_database
+from learnat.errors import LearnatError, nearest
+
+LAYOUT_VERSION = 1
+MANIFEST = "manifest.json"
+SPLITS = ("train", "dev_seen", "dev_unseen")
+UNSEEN_DOMAINS = ("new", "known")
+_SPARE = 0.1
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """What determines a generated benchmark, to the byte.
+
+    Args:
+        seed: of everything random.
+        num_databases: databases that ``train`` and ``dev_seen`` ask about.
+        num_unseen_databases: databases that only ``dev_unseen`` asks about.
+        train_questions: size of ``train``, spread evenly over its databases.
+        dev_questions: size of ``dev_seen``, and of ``dev_unseen``.
+        unseen_domains: ``new``: the unseen databases are of domains that training never meets; ``known``: other
+            variants of the training domains, so that their words are known.
+        rename: share of the training databases whose tables and columns get invented names, so that only
+            reading the schema helps.
+
+    Raises:
+        LearnatError: a value out of range.
+    """
+
+    seed: int = 0
+    num_databases: int = 8
+    num_unseen_databases: int = 4
+    train_questions: int = 2000
+    dev_questions: int = 320
+    unseen_domains: str = "new"
+    rename: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("num_databases", "num_unseen_databases", "train_questions", "dev_questions"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise LearnatError(f"data.{name}={value!r} must be a whole number above 0.")
+        if not isinstance(self.seed, int):
+            raise LearnatError(f"data.seed={self.seed!r} must be a whole number.")
+        if self.unseen_domains not in UNSEEN_DOMAINS:
+            raise LearnatError(
+                f"data.unseen_domains={self.unseen_domains!r} is not known. "
+                f"{nearest(str(self.unseen_domains), UNSEEN_DOMAINS)}"
+            )
+        if not 0 <= self.rename <= 1:
+            raise LearnatError(f"data.rename={self.rename!r} must be a share between 0 and 1.")
+
+
+def generator_digest() -> str:
+    """A hash of the generator's own source: a changed generator never passes for the one that wrote a folder."""
+    digest = hashlib.sha256()
+    here = Path(__file__).parent
+    for path in sorted(here.rglob("*.py")):
+        digest.update(path.relative_to(here).as_posix().encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def ensure(cache_dir: Path, parameters: Parameters) -> Path:
+    """The folder of the benchmark under ``cache_dir``; written first where it is not there yet.
+
+    Raises:
+        LearnatError: the folder cannot be written, or more questions are asked for than the databases yield.
+    """
+    identity = json.dumps([LAYOUT_VERSION, generator_digest(), asdict(parameters)], sort_keys=True)
+    target = cache_dir / f"generated-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
+    if (target / MANIFEST).is_file():
+        return target
+    try:
+        cache_dir.mkdir(parents=True, exist_ok=True)
+        with _lock(target.with_suffix(".lock")):
+            if not (target / MANIFEST).is_file():
+                _write_atomically(target, parameters)
+    except OSError as error:
+        raise LearnatError(
+            f"cannot write the generated benchmark to {target.absolute()}: {error.strerror or error}. "
+            "Choose another folder with cache_dir=FOLDER."
+        ) from error
+    return target
+
+
+@contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    """Waits while another process writes the same benchmark. The lock goes with its process, however that ends."""
+    import fcntl
+
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _write_atomically(target: Path, parameters: Parameters) -> None:
+    scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    try:
+        write(scratch, parameters)
+        scratch.chmod(0o755)
+        if target.exists():  # without a manifest: not one of ours that is whole
+            shutil.rmtree(target)
+        os.rename(scratch, target)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def write(folder: Path, parameters: Parameters) -> dict[str, Any]:
+    """Writes the benchmark into the empty ``folder`` and returns its manifest."""
+    seen = _plan(TRAINING, parameters.num_databases, parameters, {})
+    numbering = {domain.name: sum(item[1] is domain for item in seen) for domain in TRAINING}
+    unseen = _plan(
+        HELD_OUT if parameters.unseen_domains == "new" else TRAINING,
+        parameters.num_unseen_databases,
+        parameters,
+        numbering,
+    )
+    train_shares = _shares(parameters.train_questions, len(seen))
+    seen_shares = _shares(parameters.dev_questions, len(seen))
+    entries: list[dict[str, Any]] = []
+    digest = hashlib.sha256()
+    pools: list[list[Question]] = []
+    splits: dict[str, list[Question]] = {name: [] for name in SPLITS}
+    rng = random.Random(f"{parameters.seed}/rename")
+    renamed = set(rng.sample(range(len(seen)), round(parameters.rename * len(seen))))
+    for index, (db_id, domain) in enumerate(seen):
+        needed = train_shares[index] + seen_shares[index]
+        wanted = needed + round(needed * _SPARE) + 5
+        pool = _database(folder, db_id, domain, parameters, index in renamed, needed, wanted, entries, digest)
+        splits["dev_seen"] += pool[: seen_shares[index]]
+        pools.append(pool[seen_shares[index] :])
+    for (db_id, domain), share in zip(unseen, _shares(parameters.dev_questions, len(unseen)), strict=True):
+        pool = _database(folder, db_id, domain, parameters, False, share, share, entries, digest)
+        splits["dev_unseen"] += pool[:share]
+    splits["train"] = _training(pools, train_shares, splits)
+    for name, questions in splits.items():
+        random.Random(f"{parameters.seed}/{name}").shuffle(questions)
+        text = json.dumps([_row(index, item) for index, item in enumerate(questions)], indent=1) + "\n"
+        (folder / f"{name}.json").write_text(text, encoding="utf-8")
+        digest.update(text.encode())
+    (folder / "tables.json").write_text(json.dumps(entries) + "\n", encoding="utf-8")
+    manifest = {
+        "version": LAYOUT_VERSION,
+        "generator": generator_digest(),
+        "parameters": asdict(parameters),
+        "content": digest.hexdigest(),
+        "statistics": describe(splits),
+    }
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+    return manifest
+
+
+def _plan(
+    domains: tuple[Domain, ...], count: int, parameters: Parameters, numbering: dict[str, int]
+) -> list[tuple[str, Domain]]:
+    order = list(domains)
+    random.Random(f"{parameters.seed}/domains").shuffle(order)
+    plan = []
+    for index in range(count):
+        domain = order[index % len(order)]
+        number = numbering.get(domain.name, 0) + index // len(order)
+        plan.append((domain.name if number == 0 else f"{domain.name}_{number + 1}", domain))
+    return plan
+
+
+def _shares(total: int, parts: int) -> list[int]:
+    return [total // parts + (index < total % parts) for index in range(parts)]
+
+
+def _training(pools: list[list[Question]], shares: list[int], splits: dict[str, list[Question]]) -> list[Question]:
+    """Each database's share, without what a dev split asks (of any database), topped up from where some is left."""
+    taken = {token_key(item.sql) for name in ("dev_seen", "dev_unseen") for item in splits[name]}
+    free = [[item for item in pool if token_key(item.sql) not in taken] for pool in pools]
+    chosen = [item for pool, share in zip(free, shares, strict=True) for item in pool[:share]]
+    left = [item for pool, share in zip(free, shares, strict=True) for item in pool[share:]]
+    chosen += left[: sum(shares) - len(chosen)]
+    if len(chosen) < sum(shares):
+        raise LearnatError(
+            f"the generated databases yield {len(chosen)} training questions that no dev split asks, "
+            f"{sum(shares)} were asked for. Lower data.train_questions or raise data.num_databases."
+        )
+    return chosen
+
+
+def _row(index: int, item: Question) -> dict[str, Any]:
+    return {
+        "question_id": index,
+        "db_id": item.db_id,
+        "question": item.question,
+        "evidence": item.evidence,
+        "SQL": item.sql,
+        "difficulty": item.difficulty,
+        "family": item.family,
+    }
+
+
+def _database(
+    folder: Path,
+    db_id: str,
+    domain: Domain,
+    parameters: Parameters,
+    rename: bool,
+    needed: int,
+    wanted: int,
+    entries: list[dict[str, Any]],
+    digest: Any,
+) -> list[Question]:
+    rng = random.Random(f"{parameters.seed}/{db_id}")
+    db = draw_database(domain, db_id, rng, rename=rename)
+    home = folder / "databases" / db_id
+    (home / "database_description").mkdir(parents=True)
+    entries.append(_tables_entry(db))
+    digest.update(json.dumps(entries[-1]).encode())
+    for table in db.tables:
+        _describe_table(home / "database_description" / f"{table.name}.csv", table)
+        digest.update(repr([column.values for column in table.columns]).encode())
+    with closing(sqlite3.connect(home / f"{db_id}.sqlite")) as connection:
+        _fill(connection, db)
+        questions = draw_questions(db, connection, rng, wanted)
+    if len(questions) < needed:
+        raise LearnatError(
+            f"the generated database {db_id!r} yields {len(questions)} different questions, {needed} were asked for. "
+            "Raise data.num_databases (or data.num_unseen_databases), or ask for fewer questions."
+        )
+    return questions
+
+
+def _fill(connection: sqlite3.Connection, db: GenDatabase) -> None:
+    connection.execute("PRAGMA journal_mode = OFF")
+    connection.execute("PRAGMA synchronous = OFF")
+    for table in db.tables:
+        lines = [_definition(column) for column in table.columns]
+        lines += [
+            f"FOREIGN KEY ({edge.column.name}) REFERENCES {edge.parent.name} ({edge.parent.key.name})"
+            for edge in db.parents(table)
+        ]
+        connection.execute(f"CREATE TABLE {table.name} (\n  " + ",\n  ".join(lines) + "\n)")
+        marks = ", ".join("?" * len(table.columns))
+        rows = zip(*(column.values for column in table.columns), strict=True)
+        connection.executemany(f"INSERT INTO {table.name} VALUES ({marks})", rows)
+    connection.commit()
+
+
+def _definition(column: GenColumn) -> str:
+    if column.kind == "key":
+        return f"{column.name} INTEGER PRIMARY KEY"
+    return f"{column.name} {column.type}" + ("" if column.has_nulls else " NOT NULL")
+
+
+def _tables_entry(db: GenDatabase) -> dict[str, Any]:
+    columns = [(index, column) for index, table in enumerate(db.tables) for column in table.columns]
+    place = {(column.table, column.name): position + 1 for position, (_, column) in enumerate(columns)}
+    return {
+        "db_id": db.db_id,
+        "table_names_original": [table.name for table in db.tables],
+        "table_names": [table.nouns[0][0] for table in db.tables],
+        "column_names_original": [[-1, "*"], *([index, column.name] for index, column in columns)],
+        "column_names": [[-1, "*"], *([index, column.phrases[0]] for index, column in columns)],
+        "column_types": ["text", *(column.type.lower() for _, column in columns)],
+        "primary_keys": [place[table.name, table.key.name] for table in db.tables],
+        "foreign_keys": [
+            [place[edge.child.name, edge.column.name], place[edge.parent.name, edge.parent.key.name]]
+            for edge in db.edges
+        ],
+    }
+
+
+def _describe_table(path: Path, table: GenTable) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(
+            ["original_column_name", "column_name", "column_description", "data_format", "value_description"]
+        )
+        for column in table.columns:
+            values = f"one of: {', '.join(map(str, column.distinct))}" if column.kind in ("category", "code") else ""
+            description = "; ".join(column.phrases[1:])
+            writer.writerow([column.name, column.phrases[0], description, column.type.lower(), values])
