@@ -10,9 +10,9 @@ from learnat.recipes.app import launch
 
 
 def recipe(cfg: DictConfig) -> None:
-    from learnat.recipes.synthesize import synthesize
+    from learnat.recipes.synthesize import run
 
-    synthesize(cfg)
+    run(cfg)
 
 
 if __name__ == "__main__":
