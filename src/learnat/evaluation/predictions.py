@@ -126,7 +126,7 @@ def _entries(path: Path, text: str) -> Iterator[_Entry]:
         content = json.loads(text, object_pairs_hook=_keep_duplicates)
     except json.JSONDecodeError as error:
         raise LearnatError(f"{path}:{error.lineno}: not valid JSON: {error.msg}. Formats: {_FORMATS}.") from error
-    return _from_list(path, content) if isinstance(content, list) else _from_bird(path, content)
+    return _from_list(path, content) if start == "[" else _from_bird(path, content)
 
 
 def _is_json_lines(text: str) -> bool:

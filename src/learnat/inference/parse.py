@@ -30,9 +30,10 @@ NO_SQL = "no SQL found"
 
 _END_TOKENS = re.compile(r"<\|im_end\|>|<\|endoftext\|>|<\|eot_id\|>|<\|end_of_text\|>|<\|user\|>|</s>")
 _FENCE = re.compile(r"^[ \t]*(?:```|~~~)[^\n]*\n(.*?)(?:^[ \t]*(?:```|~~~)[ \t]*$|\Z)", re.DOTALL | re.MULTILINE)
-# Literals and comments whole, a blank line, a line break with its indentation, one semicolon; else words and characters.
+# Literals and comments whole, an empty line, a line break with its indentation, a semicolon; else words and characters.
+# A literal ends on its line, so that a stray quote does not swallow the steps below it.
 _TOKEN = re.compile(
-    r"""(?P<quoted>'(?:[^']|'')*'|"(?:[^"]|"")*"|`[^`]*`)
+    r"""(?P<quoted>'(?:[^'\n]|'')*'|"(?:[^"\n]|"")*"|`[^`\n]*`)
       | (?P<comment>--[^\n]*|/\*.*?\*/)
       | (?P<blank>\n[ \t]*(?=\n))
       | (?P<newline>\n[ \t]*)
@@ -41,10 +42,14 @@ _TOKEN = re.compile(
     re.DOTALL | re.VERBOSE,
 )
 _QUERY = re.compile(
-    r"\(*\s*(?:SELECT\b|WITH\s+(?:RECURSIVE\s+)?[\w\"`\[\]]+\s*(?:\([^()]*\)\s*)?AS\s*(?:\w+\s+)*\(|VALUES\s*\()",
+    r"\(*\s*(?:SELECT\b|WITH\s+(?:RECURSIVE\s+)?[\w\"`\[\]]+\s*(?:\([^()]*\)\s*)?AS\s*(?:(?:NOT\s+)?MATERIALIZED\s*)?\(|VALUES\s*\()",
     re.IGNORECASE,
 )
-_LABEL = re.compile(r"(?:[-*#>\d.]+\s*)?\w[\w \t]{0,30}:\s*(?=\(*(?:SELECT|WITH)\b)", re.IGNORECASE)
+_SPACE = re.compile(r"\s*")
+# "SQL:", "1.", "- Step 2:" on a query's own line.
+_LABEL = re.compile(
+    r"(?:(?:[-*#>]|\d+[.)])[ \t]+)?(?:\*\*)?(?:\w[\w \t]{0,30}:)?(?:\*\*)?[ \t]*(?=\(*(?:SELECT|WITH)\b)", re.IGNORECASE
+)
 # What a query may go on with after an empty line.
 _CONTINUES = re.compile(
     r"[(),]|(?:SELECT|FROM|WHERE|GROUP|ORDER|HAVING|LIMIT|UNION|INTERSECT|EXCEPT|JOIN|INNER|LEFT|RIGHT|FULL|CROSS|NATURAL"
@@ -115,16 +120,12 @@ class _Parser:
     def read(self, text: str) -> None:
         position = 0
         while position < len(text):
-            rest = text[position:]
-            stripped = rest.lstrip()
-            position += len(rest) - len(stripped)
-            if not stripped:
-                break
-            label = _LABEL.match(stripped)
-            if label is not None:
+            position = _next_word(text, position)
+            label = _LABEL.match(text, position)
+            if label is not None and label.end() > position:
                 self.guesses[LEADING_LABEL] = None
-                position += label.end()
-            elif _QUERY.match(stripped):
+                position = label.end()
+            elif _QUERY.match(text, position):
                 position = self._statement(text, position)
             else:
                 position = self._line(text, position)
@@ -158,19 +159,14 @@ class _Parser:
             if kind == "end":
                 self._add("".join(pieces))
                 return after
+            if depth <= 0 and _ends_here(kind, text, position, after) and _is_whole("".join(pieces)):
+                break
             if kind == "comment":
-                starts_line = text[:position].rstrip(" \t").endswith("\n")
-                if starts_line and depth <= 0 and _starts_step(text, after):
-                    break
                 self.guesses[INNER_COMMENT] = None
                 word = " "
-            elif kind == "blank" and depth <= 0 and not _CONTINUES.match(text[after:].lstrip()):
-                break
-            elif kind == "newline" and depth <= 0 and _QUERY.match(text, after) and _is_whole("".join(pieces)):
-                break
-            elif word in "'\"`":
+            elif word in ("'", '"', "`"):
                 self.guesses[OPEN_QUOTE] = None
-            elif word in "()":
+            elif word in ("(", ")"):
                 depth += 1 if word == "(" else -1
             pieces.append(word)
             position = after
@@ -191,19 +187,52 @@ class _Parser:
         self.comments, self.prose = [], []
 
 
+def _ends_here(kind: str | None, text: str, start: int, end: int) -> bool:
+    """Whether a statement without a semicolon ends before the token ``text[start:end]``.
+
+    It does before a comment line that introduces the next query, before a line that starts one, and at an empty line
+    after which no clause goes on.
+    """
+    if kind == "comment":
+        return text[text.rfind("\n", 0, start) + 1 : start].strip() == "" and _starts_step(text, end)
+    if kind == "blank":
+        return _CONTINUES.match(text, _next_word(text, end)) is None
+    return kind == "newline" and _QUERY.match(text, end) is not None
+
+
 def _starts_step(text: str, position: int) -> bool:
-    """Whether a comment that ends at ``position`` introduces a statement: a query follows it or its like."""
-    for line in _lines(text[position:]):
-        if line and not line.startswith("--"):
-            return _QUERY.match(line) is not None
-    return False
+    """Whether a query follows, with nothing but comment lines before it."""
+    position = _next_word(text, position)
+    while text.startswith("--", position):
+        end = text.find("\n", position)
+        if end < 0:
+            return False
+        position = _next_word(text, end)
+    return _QUERY.match(text, position) is not None
+
+
+def _next_word(text: str, position: int) -> int:
+    found = _SPACE.match(text, position)
+    return found.end() if found else position
 
 
 def _is_whole(sql: str) -> bool:
-    """Whether a statement can end here: not where a set operation or a CTE waits for its SELECT."""
+    """Whether a statement can end here: not where a set operation or a CTE still waits for its SELECT."""
     words = sql.split()
-    return (
-        bool(words)
-        and words[-1].upper() not in ("UNION", "ALL", "INTERSECT", "EXCEPT", "AS", "EXISTS", "IN", ",")
-        and not (words[0].upper() == "WITH" and sql.rstrip().endswith(")"))
+    waits = (
+        words[-1].upper() in {"UNION", "ALL", "INTERSECT", "EXCEPT", "AS", "EXISTS", "IN"} or sql.rstrip()[-1] == ","
     )
+    # The last ) of a WITH closes a CTE until a SELECT stands outside of parentheses.
+    return not waits and not (words[0].upper() == "WITH" and "SELECT" not in _outside(sql).upper())
+
+
+def _outside(sql: str) -> str:
+    """``sql`` without what stands in parentheses or quotes."""
+    depth = 0
+    kept: list[str] = []
+    for token in _TOKEN.finditer(sql):
+        word = token.group()
+        depth += (word == "(") - (word == ")")
+        if depth == 0 and token.lastgroup != "quoted":
+            kept.append(word)
+    return "".join(kept)

@@ -98,8 +98,6 @@ def _equal_bags(gold: list[Row], predicted: list[Row], ordered: bool) -> bool:
         return True
     if len(gold[0]) != len(predicted[0]):
         return False
-    if gold == predicted:
-        return True
     if not _same_cells(gold, predicted, ordered):
         return False
     gold_columns, predicted_columns = list(zip(*gold, strict=True)), list(zip(*predicted, strict=True))

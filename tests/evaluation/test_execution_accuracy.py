@@ -1,0 +1,183 @@
+"""Scores over a small benchmark made here, and over the real ones."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from learnat.benchmarks.types import Database, Example
+from learnat.errors import LearnatError
+from learnat.evaluation.execution_accuracy import evaluate_predictions, score_execution, summarize
+from learnat.evaluation.predictions import read_predictions
+from learnat.sql.execution import ExecutorPool
+from learnat.sql.hardness import spider_hardness
+from learnat.sql.schema import Schema
+
+
+class Folder:
+    """A benchmark of given questions over ``<root>/<db_id>.sqlite``."""
+
+    name = "toy"
+
+    def __init__(self, root: Path, examples: list[Example], ex_mode: str, difficulties: tuple[str, ...]) -> None:
+        self.root = root
+        self.ex_mode = ex_mode
+        self.difficulties = difficulties
+        self._examples = examples
+
+    def examples(self, split: str) -> list[Example]:
+        return [example for example in self._examples if example.split == split]
+
+    def skipped(self, split: str) -> int:
+        return 2
+
+    def database(self, db_id: str) -> Database:
+        path = self.root / f"{db_id}.sqlite"
+        nested = self.root / db_id / f"{db_id}.sqlite"
+        return Database(db_id, nested if nested.exists() else path if path.exists() else None, Schema(()))
+
+    def fingerprint(self, split: str) -> str:
+        return "f00d"
+
+
+GOLD = ["SELECT name FROM item", "SELECT name, id FROM item ORDER BY id", "SELECT count(*) FROM item"]
+
+
+def question(index: int, sql: str, difficulty: str = "easy", db_id: str = "shop") -> Example:
+    return Example(index, f"dev/{index}", "dev", db_id, "?", "", sql, difficulty)
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    connection = sqlite3.connect(tmp_path / "shop.sqlite")
+    connection.execute("CREATE TABLE item (id INTEGER PRIMARY KEY, name TEXT)")
+    connection.executemany("INSERT INTO item VALUES (?, ?)", [(1, "pen"), (2, "pen"), (3, "ink")])
+    connection.commit()
+    connection.close()
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[ExecutorPool]:
+    with ExecutorPool(workers=2) as pool:
+        yield pool
+
+
+def toy(shop: Path, ex_mode: str = "spider_bag") -> Folder:
+    levels = ("easy", "hard", "easy")
+    examples = [question(i, sql, level) for i, (sql, level) in enumerate(zip(GOLD, levels, strict=True))]
+    return Folder(shop, examples, ex_mode, ("easy", "medium", "hard"))
+
+
+def test_gold_against_gold_is_one(shop: Path, pool: ExecutorPool) -> None:
+    for mode in ("bird_set", "spider_bag", "ordered"):
+        verdicts = score_execution(toy(shop, mode), "dev", dict(enumerate(GOLD)), pool)
+        assert summarize(verdicts, toy(shop, mode))["ex"] == {"all": 1.0, "easy": 1.0, "hard": 1.0}
+
+
+def test_the_benchmark_decides_how_results_compare(shop: Path, pool: ExecutorPool) -> None:
+    predictions = {0: "SELECT DISTINCT name FROM item", 1: "SELECT id, name FROM item", 2: "SELECT 3.0"}
+    right = {}
+    for mode in ("bird_set", "spider_bag", "ordered"):
+        verdicts = score_execution(toy(shop, mode), "dev", predictions, pool)
+        right[mode] = [verdict.correct for verdict in verdicts]
+    assert right == {
+        "bird_set": [True, False, True],
+        "spider_bag": [True, True, True],  # DISTINCT is stripped, columns may stand in any order
+        "ordered": [False, False, True],
+    }
+
+
+def test_verdicts_and_provenance_count_what_went_wrong(shop: Path, pool: ExecutorPool) -> None:
+    benchmark = toy(shop)
+    endless = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT count(*) FROM c"
+    verdicts = score_execution(benchmark, "dev", {0: endless, 1: "", 2: GOLD[2], 99: "SELECT 1"}, pool, timeout_s=0.3)
+    assert [verdict.index for verdict in verdicts] == [0, 1, 2]
+    assert [verdict.correct for verdict in verdicts] == [False, False, True]
+    assert [verdict.timed_out for verdict in verdicts] == [True, False, False]
+    assert [verdict.executed for verdict in verdicts] == [False, False, True]
+    assert verdicts[1].error == "the statement is empty"
+    summary = summarize(verdicts, benchmark, timeout_s=0.3, schema_given="full")
+    assert summary["ex"] == {"all": 1 / 3, "easy": 0.5, "hard": 0.0}
+    assert summary["questions"] == {"all": 3, "easy": 2, "hard": 1}
+    assert summary["provenance"] == {
+        "evaluator": "learnat.evaluation.execution_accuracy",
+        "benchmark": "toy",
+        "split": "dev",
+        "ex_mode": "spider_bag",
+        "database_hash": "f00d",
+        "sqlite_version": sqlite3.sqlite_version,
+        "timeout_s": 0.3,
+        "questions": 3,
+        "skipped": 2,
+        "failed": 2,
+        "timed_out": 1,
+        "truncated": 0,
+        "gold_failed": 0,
+        "schema_given": "full",
+    }
+    assert json.loads(json.dumps(summary)) == summary
+
+
+def test_a_failing_gold_query_is_counted(shop: Path, pool: ExecutorPool) -> None:
+    benchmark = Folder(shop, [question(0, "SELECT nothing FROM item")], "bird_set", ())
+    verdicts = score_execution(benchmark, "dev", {0: "SELECT nothing FROM item"}, pool)
+    assert not verdicts[0].correct
+    assert "nothing" in (verdicts[0].gold_error or "")
+    assert summarize(verdicts, benchmark)["provenance"]["gold_failed"] == 1
+
+
+def test_mistakes_a_user_can_mend(shop: Path, pool: ExecutorPool) -> None:
+    with pytest.raises(LearnatError, match="no prediction for 2"):
+        score_execution(toy(shop), "dev", {0: "SELECT 1"}, pool)
+    with pytest.raises(LearnatError, match="bag_spider"):
+        score_execution(toy(shop, "bag_spider"), "dev", dict(enumerate(GOLD)), pool)
+    with pytest.raises(LearnatError, match=r"'toys'.*data.missing=skip"):
+        score_execution(Folder(shop, [question(0, "SELECT 1", "", "toys")], "ordered", ()), "dev", {0: ""}, pool)
+    (shop / "text.sqlite").write_text("this is not a database at all")
+    with pytest.raises(LearnatError, match=r"text\.sqlite is not a SQLite database"):
+        score_execution(Folder(shop, [question(0, "SELECT 1", "", "text")], "ordered", ()), "dev", {0: ""}, pool)
+    with pytest.raises(LearnatError, match="no question"):
+        summarize([], toy(shop))
+
+
+@pytest.fixture(scope="module")
+def spider(learnat_data: Path) -> Folder:
+    rows = json.loads((learnat_data / "spider/dev.json").read_text())
+    examples = [question(i, row["query"], spider_hardness(row["query"]), row["db_id"]) for i, row in enumerate(rows)]
+    return Folder(learnat_data / "spider/database", examples, "spider_bag", ("easy", "medium", "hard", "extra"))
+
+
+def test_spider_gold_file_scores_one(spider: Folder, learnat_data: Path, pool: ExecutorPool) -> None:
+    scores = evaluate_predictions(spider, "dev", read_predictions(learnat_data / "spider/dev_gold.sql"), pool)
+    assert scores.questions["all"] == 1034
+    assert set(scores.metrics["ex"].values()) == {1.0}
+    assert scores.provenance.gold_failed == 0
+
+
+def test_official_spider_figure(spider: Folder, learnat_data: Path, pool: ExecutorPool) -> None:
+    predictions = read_predictions(learnat_data / "parity/spider_dev_dail_gpt4.json")
+    scores = evaluate_predictions(spider, "dev", predictions, pool)
+    assert scores.metrics["ex"]["all"] == pytest.approx(0.8346, abs=5e-5)
+    assert list(scores.metrics["ex"]) == ["all", "easy", "medium", "hard", "extra"]
+    interval = scores.intervals["ex"]["all"]
+    assert interval.low < 0.8346 < interval.high
+
+
+def test_official_bird_figure(learnat_data: Path, pool: ExecutorPool) -> None:
+    rows = json.loads((learnat_data / "bird/dev/dev.json").read_text())
+    examples = [
+        question(i, row["SQL"], row["difficulty"], row["db_id"])
+        for i, row in enumerate(rows)
+        if row["db_id"] == "superhero"
+    ]
+    root = learnat_data / "bird/dev/dev_databases"
+    bird = Folder(root, examples, "bird_set", ("simple", "moderate", "challenging"))
+    predictions = read_predictions(learnat_data / "parity/bird_superhero_qwen7b.json")
+    scores = evaluate_predictions(bird, "dev", predictions, pool)
+    assert scores.questions["all"] == 129
+    assert scores.metrics["ex"]["all"] == pytest.approx(0.7907, abs=5e-5)

@@ -1,0 +1,124 @@
+"""All formats read alike; what is malformed is named with file and line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from learnat.benchmarks.types import Example
+from learnat.errors import LearnatError
+from learnat.evaluation.predictions import Predictions, check_predictions, read_predictions
+
+SQL = {0: "SELECT a FROM t", 1: "SELECT b\nFROM t", 2: ""}
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "predictions.txt"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def examples(*db_ids: str) -> list[Example]:
+    return [Example(i, f"dev/{i}", "dev", db_id, "?", "", "SELECT 1") for i, db_id in enumerate(db_ids)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "".join(json.dumps({"index": i, "predicted": sql, "tokens": 3}) + "\n" for i, sql in SQL.items()),
+        "\n\n".join(json.dumps({"predicted": sql, "index": i}) for i, sql in reversed(SQL.items())),
+        json.dumps([{"index": i, "predicted": sql} for i, sql in SQL.items()]),
+        json.dumps(list(SQL.values()), indent=1),
+        json.dumps({str(i): sql for i, sql in SQL.items()}),
+        json.dumps({str(i): f"{sql}\t----- bird -----\tshop" for i, sql in SQL.items()}, indent=4),
+        "\ufeff" + json.dumps({str(i): f"{sql}\t----- bird -----\tshop" for i, sql in SQL.items()}),
+    ],
+    ids=["jsonl", "jsonl in disorder", "list of objects", "list of SQL", "object", "BIRD, indented", "BIRD"],
+)
+def test_json_formats(tmp_path: Path, text: str) -> None:
+    assert dict(read_predictions(write(tmp_path, text))) == SQL
+
+
+def test_one_json_line(tmp_path: Path) -> None:
+    assert dict(read_predictions(write(tmp_path, '{"index": 7, "predicted": "SELECT 1"}'))) == {7: "SELECT 1"}
+    assert dict(read_predictions(write(tmp_path, '{"7": "SELECT 1"}'))) == {7: "SELECT 1"}
+
+
+def test_spider_lines(tmp_path: Path) -> None:
+    found = read_predictions(write(tmp_path, "SELECT a FROM t\tshop\r\n\n  SELECT c  \nSELECT d\t\n\n\n"))
+    assert dict(found) == {0: "SELECT a FROM t", 1: "", 2: "SELECT c", 3: "SELECT d"}
+    assert found.databases == {0: "shop"}
+
+
+def test_bird_names_databases(tmp_path: Path) -> None:
+    found = read_predictions(write(tmp_path, json.dumps({"3": "SELECT 1\t----- bird -----\tshop"})))
+    assert found.databases == {3: "shop"}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", ["empty", "JSON lines"]),
+        ('{"index": 0, "predicted": "a"}\n{"index": 1, "predicted": \n', [":2", "not valid JSON"]),
+        ('{"index": 0, \n{"index": 1, "predicted": "b"}\n', [":1", "not valid JSON"]),
+        ('{"index": 0, "predicted": "a"}\nSELECT 1\n', [":2", "not valid JSON"]),
+        ('{"index": 0, "sql": "a"}\n{"index": 1, "sql": "b"}', [":1", "'predicted'", "index, sql"]),
+        ('{"index": 0, "predicted": "a"}\n{"predicted": "b"}', [":2", "'index'"]),
+        ('{"index": "0", "predicted": "a"}\n{}', [":1", "'0'"]),
+        ('{"index": true, "predicted": "a"}\n{}', [":1", "True"]),
+        ('{"index": -1, "predicted": "a"}\n{}', [":1", "-1"]),
+        ('{"index": 0, "predicted": null}\n{}', [":1", "None"]),
+        ('{"index": 0, "predicted": "a"}\n\n{"index": 0, "predicted": "b"}', [":3", "twice", ":1"]),
+        ('{"index": 0, "predicted": "a"}\n[1, 2]', [":2", "[1, 2]"]),
+        ('[{"index": 0, "predicted": "a"}, 5]', ["entry 1", "5"]),
+        ('[{"index": 0,\n "predicted": }]', [":2", "not valid JSON"]),
+        ('{"0": "a",\n "0": "b"}', ["'0'", "twice"]),
+        ('{"0": "a",\n "one": "b"}', ["'one'"]),
+        ('{"0": "a",\n "1": ["b"]}', ["'1'", "SQL text"]),
+    ],
+)
+def test_malformed_files(tmp_path: Path, text: str, words: list[str]) -> None:
+    with pytest.raises(LearnatError) as caught:
+        read_predictions(write(tmp_path, text))
+    for word in ["predictions.txt", *words]:
+        assert word in str(caught.value)
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(LearnatError, match="No prediction file"):
+        read_predictions(tmp_path / "none.jsonl")
+    with pytest.raises(LearnatError, match="Cannot read"):
+        read_predictions(tmp_path)
+    (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(LearnatError, match="UTF-8"):
+        read_predictions(tmp_path / "binary")
+
+
+def test_missing_predictions_are_listed() -> None:
+    predictions = Predictions("mine.jsonl", {0: "SELECT 1", 9: "SELECT 2"})
+    check_predictions(predictions, examples("a"), "dev")
+    with pytest.raises(LearnatError, match=r"mine\.jsonl has no prediction for 2 of the 3 questions of 'dev'.* 1, 2"):
+        check_predictions(predictions, examples("a", "a", "a"), "dev")
+    with pytest.raises(LearnatError, match="1 of the 1"):
+        check_predictions({}, examples("a"), "dev")
+
+
+def test_predictions_for_other_databases_are_refused() -> None:
+    predictions = Predictions("mine.sql", {0: "SELECT 1", 1: "SELECT 2"}, {0: "a", 1: "b"})
+    check_predictions(predictions, examples("a", "b"), "dev")
+    with pytest.raises(LearnatError, match=r"'b'.*'c'.*another split"):
+        check_predictions(predictions, examples("a", "c"), "dev")
+
+
+def test_spiders_own_gold_file(learnat_data: Path) -> None:
+    found = read_predictions(learnat_data / "spider/dev_gold.sql")
+    questions = json.loads((learnat_data / "spider/dev.json").read_text())
+    assert list(found) == list(range(1034))
+    assert [found.databases[i] for i in found] == [question["db_id"] for question in questions]
+
+
+def test_the_recorded_official_files(learnat_data: Path) -> None:
+    assert len(read_predictions(learnat_data / "parity/spider_dev_dail_gpt4.json")) == 1034
+    assert min(read_predictions(learnat_data / "parity/bird_superhero_qwen7b.json")) == 717

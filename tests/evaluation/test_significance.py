@@ -1,0 +1,83 @@
+"""Intervals and tests against closed forms, scipy and simulation."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from learnat.errors import LearnatError
+from learnat.evaluation.scores import Verdict
+from learnat.evaluation.significance import bootstrap_difference, compare, mcnemar, wilson_interval
+
+
+def verdicts(correct: list[bool], first: int = 0) -> list[Verdict]:
+    return [
+        Verdict(i, f"dev/{i}", "dev", "shop", "", "", right, True, False, False, None, None, 0.0)
+        for i, right in enumerate(correct, start=first)
+    ]
+
+
+@given(st.integers(1, 500).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_wilson_is_scipys(counts: tuple[int, int]) -> None:
+    expected = stats.binomtest(*counts).proportion_ci(method="wilson")
+    found = wilson_interval(*counts)
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=1e-12)
+    assert 0 <= found.low <= counts[0] / counts[1] <= found.high <= 1
+
+
+def test_wilson_of_nothing_is_everything() -> None:
+    assert (wilson_interval(0, 0).low, wilson_interval(0, 0).high) == (0.0, 1.0)
+
+
+@given(st.integers(0, 60), st.integers(0, 60))
+def test_mcnemar_is_the_binomial_test(only_a: int, only_b: int) -> None:
+    expected = stats.binomtest(only_a, only_a + only_b).pvalue if only_a + only_b else 1.0
+    assert mcnemar(only_a, only_b) == pytest.approx(expected)
+    assert mcnemar(only_a, only_b) == mcnemar(only_b, only_a)
+
+
+def test_mcnemar_of_thousands_is_exact() -> None:
+    assert mcnemar(2000, 2000) == 1.0
+    assert 0 <= mcnemar(0, 5000) < 1e-300
+
+
+def test_bootstrap_is_that_of_drawn_questions() -> None:
+    rng = np.random.default_rng(3)
+    a = rng.random(200) < 0.6
+    b = np.where(rng.random(200) < 0.3, rng.random(200) < 0.8, a)
+    drawn = rng.integers(0, 200, size=(20_000, 200))
+    low, high = np.quantile(b[drawn].mean(axis=1) - a[drawn].mean(axis=1), [0.025, 0.975])
+    found = bootstrap_difference(list(a), list(b), resamples=20_000)
+    assert (found.low, found.high) == pytest.approx((low, high), abs=0.011)
+    assert found == bootstrap_difference(list(a), list(b), resamples=20_000)
+
+
+def test_compare_counts_questions_by_their_id() -> None:
+    a = verdicts([True, True, False, False, True])
+    b = verdicts([True, False, True, True, True])
+    result = compare(a, list(reversed(b)))
+    assert (result.accuracy_a, result.accuracy_b, result.only_a, result.only_b) == (0.6, 0.8, 1, 2)
+    assert result.difference == pytest.approx(0.2)
+    assert result.interval.low <= result.difference <= result.interval.high
+    assert result.p_value == 1.0
+    assert result.b_no_worse
+    assert "2 gained, 1 lost" in str(result)
+
+
+def test_compare_tells_a_loss_from_noise() -> None:
+    better, worse = verdicts([True] * 90 + [False] * 10), verdicts([True] * 60 + [False] * 40)
+    assert not compare(better, worse).b_no_worse
+    assert compare(better, worse).p_value < 1e-6
+    assert compare(worse, better).b_no_worse
+    same = compare(better, better)
+    assert (same.difference, same.interval.low, same.interval.high, same.p_value) == (0, 0, 0, 1)
+
+
+def test_compare_refuses_different_questions() -> None:
+    with pytest.raises(LearnatError, match="same questions"):
+        compare(verdicts([True]), verdicts([True], first=1))
+    with pytest.raises(LearnatError, match="there is none"):
+        compare([], [])
