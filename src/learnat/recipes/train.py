@@ -138,7 +138,10 @@ def _run_stage(cfg: DictConfig, stage: Stage, policy: Policy, benchmark: Benchma
         ):
             data.add_reference(policy.model, trainer.strategy.root_device, bar)
     started = time.monotonic()
-    trainer.fit(_module(stage, policy), datamodule=data, ckpt_path=resume_file(folder))
+    total_steps = stage.optim.epochs * len(data.train_dataloader())
+    if cfg.trainer.max_steps >= 0:
+        total_steps = min(total_steps, cfg.trainer.max_steps)
+    trainer.fit(_module(stage, policy, total_steps), datamodule=data, ckpt_path=resume_file(folder))
     if trainer.interrupted:
         raise KeyboardInterrupt
     console.print(f"{stage.name}: {trainer.global_step} steps in {time.monotonic() - started:.0f} s")
@@ -147,7 +150,7 @@ def _run_stage(cfg: DictConfig, stage: Stage, policy: Policy, benchmark: Benchma
     return policy
 
 
-def _module(stage: Stage, policy: Policy) -> PolicyModule:
+def _module(stage: Stage, policy: Policy, total_steps: int) -> PolicyModule:
     kind: Any = PreferenceModule if stage.is_preference else SftModule
     return kind(
         policy.model,
@@ -155,6 +158,7 @@ def _module(stage: Stage, policy: Policy) -> PolicyModule:
         optimizer=instantiate(stage.optim.optimizer),
         schedule=instantiate(stage.optim.schedule),
         gradient_clip=stage.optim.gradient_clip,
+        total_steps=total_steps,
     )
 
 

@@ -181,12 +181,15 @@ class StepLoader:
 
     def __iter__(self) -> Iterator[list[TokenBatch]]:
         plan = self._plan(self.epoch)
+        # A trainer that knows the length never asks past the last step, so the turn of the epoch is made here.
+        if self.position >= len(plan):
+            self.epoch, self.position = self.epoch + 1, 0
+            plan = self._plan(self.epoch)
         while self.position < len(plan):
             tries = plan[self.position]
             self.position += 1
             mine = tries[self.rank :: self.world] or tries[:1]
             yield self._packs([join([item.trie for item in items]) for items in mine])
-        self.epoch, self.position = self.epoch + 1, 0
 
     def _plan(self, epoch: int) -> list[list[list[Item]]]:
         """Steps of tries of items: within a step different databases, as long as they last."""

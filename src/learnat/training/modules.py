@@ -23,7 +23,7 @@ from learnat.training.losses import PairLogProbs, PreferenceLoss, SftLoss
 class PolicyModule(L.LightningModule):
     """What both stages share: the optimiser step over packs, the schedule, gradient clipping and checkpoints.
 
-    ``optimizer`` maps the model to an optimiser, ``schedule`` an optimiser and the number of steps to a scheduler;
+    ``optimizer`` maps the model to an optimiser, ``schedule`` an optimiser and ``total_steps`` to a scheduler;
     ``gradient_clip`` bounds the gradient's norm (0: no bound).
     """
 
@@ -33,6 +33,7 @@ class PolicyModule(L.LightningModule):
         optimizer: Callable[[nn.Module], Optimizer],
         schedule: Callable[..., LRScheduler],
         gradient_clip: float,
+        total_steps: int,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -42,6 +43,7 @@ class PolicyModule(L.LightningModule):
         self._optimizer = optimizer
         self._schedule = schedule
         self._gradient_clip = gradient_clip
+        self._total_steps = total_steps
 
     def step_total(self, packs: Sequence[TokenBatch]) -> Tensor:
         """What the step's summed loss is divided by."""
@@ -73,7 +75,9 @@ class PolicyModule(L.LightningModule):
 
     def configure_optimizers(self) -> Any:
         optimizer = self._optimizer(self.model)
-        schedule = self._schedule(optimizer, total_steps=int(self.trainer.estimated_stepping_batches))
+        # Not trainer.estimated_stepping_batches: asking for it here makes Lightning set the loader up before it has
+        # read a checkpoint's loader state, which is then lost.
+        schedule = self._schedule(optimizer, total_steps=self._total_steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

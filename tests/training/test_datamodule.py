@@ -1,0 +1,88 @@
+"""The order of training: every question once an epoch, shared databases together, resumable anywhere."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from learnat.training.datamodule import Item, Packing, StepLoader
+from learnat.training.tries import TokenTrie, TrieNode
+
+
+def items(databases: list[int]) -> list[Item]:
+    """``databases[d]`` questions for each database; every question has tokens of its own."""
+    made, token = [], 100
+    for d, questions in enumerate(databases):
+        for _ in range(questions):
+            token += 1
+            nodes = (TrieNode(-1, (d, d)), TrieNode(0, (token,)), TrieNode(1, (7, 8), supervised=True, weight=1.0))
+            made.append(Item(str(d), TokenTrie(nodes)))
+    return made
+
+
+def questions_of(loader: StepLoader) -> list[list[int]]:
+    return [sorted(i for batch in step for i in batch.input_ids.flatten().tolist() if i > 100) for step in loader]
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    databases=st.lists(st.integers(1, 9), min_size=1, max_size=5),
+    per_trie=st.integers(1, 4),
+    per_step=st.integers(1, 4),
+    budget=st.integers(1, 40),
+)
+def test_an_epoch_shows_every_question_once(
+    databases: list[int], per_trie: int, per_step: int, budget: int
+) -> None:
+    packing = Packing("packed", per_trie, per_step, budget)
+    loader = StepLoader(items(databases), packing, pad_id=0, seed=1)
+    steps = questions_of(loader)
+    assert len(steps) == len(loader)
+    assert Counter(q for step in steps for q in step) == Counter(range(101, 101 + sum(databases)))
+
+
+def test_a_step_draws_from_different_databases_as_long_as_they_last() -> None:
+    loader = StepLoader(items([8, 8, 8, 8]), Packing("packed", 2, 4, 1000), pad_id=0, seed=3)
+    for step in loader:
+        roots = {i for batch in step for i in batch.input_ids.flatten().tolist() if i < 7}
+        assert roots == {0, 1, 2, 3}
+
+
+@pytest.mark.parametrize("stop", [0, 1, 3])
+def test_a_resumed_pass_goes_on_where_it_stopped(stop: int) -> None:
+    packing = Packing("packed", 2, 2, 1000)
+    undisturbed = StepLoader(items([6, 5, 4]), packing, pad_id=0, seed=1)
+    expected = questions_of(undisturbed) + questions_of(undisturbed)
+    first = StepLoader(items([6, 5, 4]), packing, pad_id=0, seed=1)
+    passing = iter(first)
+    seen = [sorted(i for b in next(passing) for i in b.input_ids.flatten().tolist() if i > 100) for _ in range(stop)]
+    second = StepLoader(items([6, 5, 4]), packing, pad_id=0, seed=1)
+    second.load_state_dict(first.state_dict())
+    assert seen + questions_of(second) + questions_of(second) == expected
+
+
+def test_epochs_differ_and_seeds_differ() -> None:
+    packing = Packing("packed", 2, 2, 1000)
+    loader = StepLoader(items([6, 5, 4]), packing, pad_id=0, seed=1)
+    first, second = questions_of(loader), questions_of(loader)
+    assert first != second
+    assert first != questions_of(StepLoader(items([6, 5, 4]), packing, pad_id=0, seed=2))
+
+
+def test_ranks_share_a_step() -> None:
+    packing = Packing("packed", 2, 4, 1000)
+    ranks = [StepLoader(items([4, 4, 4, 4]), packing, 0, seed=1, rank=r, world=2) for r in range(2)]
+    whole = questions_of(StepLoader(items([4, 4, 4, 4]), packing, 0, seed=1))
+    halves = [questions_of(loader) for loader in ranks]
+    assert [sorted(a + b) for a, b in zip(*halves, strict=True)] == whole
+
+
+def test_packs_keep_to_the_budget() -> None:
+    rng = random.Random(0)
+    loader = StepLoader(items([rng.randint(1, 9) for _ in range(6)]), Packing("packed", 3, 6, 20), 0, seed=1)
+    for step in loader:
+        assert all(batch.tokens <= 20 for batch in step)
