@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from learnat import __version__
 from learnat.benchmarks.types import Database, Example
 from learnat.errors import LearnatError
 from learnat.evaluation.execution_accuracy import evaluate_predictions, score_execution, summarize
@@ -105,7 +106,7 @@ def test_verdicts_and_provenance_count_what_went_wrong(shop: Path, pool: Executo
     assert summary["ex"] == {"all": 1 / 3, "easy": 0.5, "hard": 0.0}
     assert summary["questions"] == {"all": 3, "easy": 2, "hard": 1}
     assert summary["provenance"] == {
-        "evaluator": "learnat.evaluation.execution_accuracy",
+        "evaluator": f"learnat {__version__}, execution accuracy",
         "benchmark": "toy",
         "split": "dev",
         "ex_mode": "spider_bag",

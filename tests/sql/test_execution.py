@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,10 +22,10 @@ LIMIT_S = 0.4
 
 ENDLESS = {
     "recursive CTE": "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT count(*) FROM c",
-    "recursive CTE, no row": "WITH RECURSIVE c(x) AS (VALUES (1) UNION ALL SELECT x FROM c) SELECT 1 FROM c WHERE x = 0",
+    "recursive CTE, no row": "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x FROM c) SELECT 1 FROM c WHERE x = 0",
     "cross join": "SELECT count(*) FROM item a, item b, item c, item d, item e, item f, item g",
     "cross join, ordered": "SELECT a.id FROM item a, item b, item c, item d, item e ORDER BY a.id * b.id % 7, e.id",
-    "correlated": "SELECT 1 FROM item a, item b, item c WHERE 0 > (SELECT count(*) FROM item e WHERE e.id > a.id)",
+    "correlated": "SELECT sum((SELECT count(*) FROM item e WHERE e.id > a.id + b.id)) FROM item a, item b, item c",
     "one instruction": f"SELECT hex(zeroblob(8000000)) LIKE '%{'0' * 900}x'",
 }
 BOMBS = {
@@ -306,6 +307,61 @@ def test_a_fork_gets_workers_of_its_own(database: Path) -> None:
     assert executor.run("SELECT 3").rows == [(3,)]
     assert os.waitpid(child, 0)[1] == 0
     assert executor.run("SELECT 4").rows == [(4,)]
+
+
+def test_closing_ends_a_running_query(database: Path) -> None:
+    pool = ExecutorPool(workers=1)
+    pool.run(database, "SELECT 1")
+    found: list[str | None] = []
+
+    def ask(sql: str) -> None:
+        try:
+            found.append(pool.run(database, sql, timeout_s=60.0).error)
+        except RuntimeError as error:
+            found.append(str(error))
+
+    threads = [threading.Thread(target=ask, args=(ENDLESS["recursive CTE"],)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    while not pool._busy:
+        pass
+    pool.close()
+    for thread in threads:
+        thread.join(20)
+    # One ran and died with its worker, two waited for it.
+    assert sorted(message is not None and "closed" in message for message in found) == [False, True, True]
+
+
+def test_an_interrupt_ends_a_map(database: Path) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    with ExecutorPool(workers=2) as pool:
+        with pytest.raises(KeyboardInterrupt):
+            pool.map(
+                [Query(database, "SELECT 1"), *[Query(database, ENDLESS["cross join"])] * 50],
+                timeout_s=60.0,
+                on_result=interrupt,
+            )
+        assert pool.run(database, "SELECT 1").rows == [(1,)]
+
+
+def test_a_worker_ends_with_its_parent(database: Path) -> None:
+    code = (
+        "import os, sys; from learnat.sql.execution import ExecutorPool; pool = ExecutorPool(1);"
+        "pool.run(sys.argv[1], 'SELECT 1'); print(pool._idle.queue[-1]._process.pid, flush=True);"
+        "os.kill(os.getpid(), 9)"
+    )
+    out = subprocess.run(
+        [sys.executable, "-c", code, str(database)], check=False, capture_output=True, text=True
+    ).stdout
+    worker = Path("/proc") / out.strip()
+    for _ in range(100):
+        if not worker.exists() or "zombie" in (worker / "status").read_text():
+            break
+        time.sleep(0.05)
+    else:
+        pytest.fail(f"the worker {out} outlived its parent")
 
 
 def test_workers_end_with_the_pool(database: Path) -> None:

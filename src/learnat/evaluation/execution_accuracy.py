@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from learnat import __version__
 from learnat.benchmarks.types import Benchmark, Example
 from learnat.errors import LearnatError
 from learnat.evaluation.predictions import check_predictions
@@ -20,7 +21,7 @@ from learnat.evaluation.significance import wilson_interval
 from learnat.sql.execution import ExecutorPool, Query, Result, check_sqlite
 from learnat.sql.results import check_mode, equal, spider_gold_text, spider_predicted_text
 
-EVALUATOR = "learnat.evaluation.execution_accuracy"
+EVALUATOR = f"learnat {__version__}, execution accuracy"
 MAX_ROWS = 500_000
 """Far above any gold result: only a cross join by mistake meets it."""
 

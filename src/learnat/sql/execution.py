@@ -11,48 +11,23 @@ from __future__ import annotations
 import atexit
 import os
 import queue
-import socket
-import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from learnat.errors import LearnatError
+from learnat.sql.execution_process import WORKER_FILE, Result, WorkerProcess
 
-WORKER_FILE = Path(__file__).with_name("execution_worker.py")
-START_LIMIT_S = 60.0
-GRACE_S = 0.5
-"""Seconds a worker may outlive a query's limit before it is killed."""
+__all__ = ["Executor", "ExecutorPool", "Query", "Result", "check_sqlite", "shared_pool"]
 
 MAX_ROWS = 100_000
 MAX_CELLS = 4_000_000
 MAX_BYTES = 64 * 2**20
 MEMORY_BYTES = 2 * 2**30
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a query gave. ``rows`` is empty and ``error`` a message when it failed.
-
-    ``seconds`` is the time in SQLite, ``truncated`` says that a cap on rows, cells or bytes cut the rows.
-    """
-
-    columns: tuple[str, ...]
-    rows: list[tuple[Any, ...]]
-    error: str | None
-    seconds: float
-    timed_out: bool
-    truncated: bool
-
-    @property
-    def ok(self) -> bool:
-        """True when the query ran and all of its rows are here."""
-        return self.error is None and not self.truncated
 
 
 @dataclass(frozen=True)
@@ -91,66 +66,6 @@ def check_sqlite(path: Path | str) -> Path:
     return path
 
 
-def _failure(error: str, seconds: float = 0.0, timed_out: bool = False) -> Result:
-    return Result((), [], error, seconds, timed_out, False)
-
-
-class _Worker:
-    """One worker process and the pipe to it."""
-
-    def __init__(self, memory_bytes: int) -> None:
-        here, there = socket.socketpair()
-        with there:
-            self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(WORKER_FILE), str(there.fileno()), str(memory_bytes)],
-                pass_fds=[there.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            )
-        self._pipe = Connection(here.detach())
-        self._ready = False
-
-    def _wait_until_ready(self) -> bool:
-        # Starting is not waited for where the worker is made, so that several start side by side.
-        try:
-            self._ready = self._ready or (self._pipe.poll(START_LIMIT_S) and self._pipe.recv() == "ready")
-        except (EOFError, OSError):
-            return False
-        return self._ready
-
-    def run(self, path: str, sql: str, timeout_s: float, caps: tuple[int, int, int]) -> Result | None:
-        """The result, or None when the worker could not start. A worker whose ``alive`` is False must be replaced."""
-        if not self._wait_until_ready():
-            return None
-        try:
-            self._pipe.send((path, sql, timeout_s, *caps))
-            if not self._pipe.poll(timeout_s + GRACE_S):
-                self.close(kill=True)
-                return _failure(
-                    f"time limit of {timeout_s:g} s exceeded: the worker was killed", timeout_s + GRACE_S, True
-                )
-            return Result(*self._pipe.recv())
-        except (EOFError, OSError):
-            self.close(kill=True)
-            return _failure("the worker process died: the query needs more than its memory cap")
-
-    @property
-    def alive(self) -> bool:
-        return not self._pipe.closed and self._process.poll() is None
-
-    def close(self, kill: bool = False) -> None:
-        """Ends the process: by closing its pipe, or at once."""
-        self._pipe.close()
-        if kill:
-            self._process.kill()
-        try:
-            self._process.wait(GRACE_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-
-
 class ExecutorPool:
     """Worker processes that run queries on any number of databases, named by path.
 
@@ -185,21 +100,31 @@ class ExecutorPool:
         self._pid = os.getpid()
         self._lock = threading.Lock()
         self._closed = False
+        self._busy: set[WorkerProcess] = set()
         # None stands for a worker not started yet. Last in, first out: a single caller keeps one warm worker busy.
-        self._idle: queue.LifoQueue[_Worker | None] = queue.LifoQueue()
+        self._idle: queue.LifoQueue[WorkerProcess | None] = queue.LifoQueue()
         for _ in range(self.workers):
             self._idle.put(None)
 
-    def _borrow(self) -> _Worker:
+    def _borrow(self) -> WorkerProcess:
         if self._pid != os.getpid():
             self._reset()
-        if self._closed:
-            raise RuntimeError("this ExecutorPool is closed")
         worker = self._idle.get()
-        if worker is not None and not worker.alive:
-            worker.close(kill=True)
-            worker = None
-        return worker or _Worker(self._memory_bytes)
+        with self._lock:
+            if self._closed:
+                self._idle.put(worker)  # for the next who waits
+                raise RuntimeError("this ExecutorPool is closed")
+            if worker is None or not worker.alive:
+                worker = WorkerProcess(self._memory_bytes)
+            self._busy.add(worker)
+            return worker
+
+    def _give_back(self, worker: WorkerProcess) -> None:
+        with self._lock:
+            self._busy.discard(worker)
+            if self._closed or not worker.alive:
+                worker.close(kill=True)
+        self._idle.put(worker if worker.alive else None)
 
     def run(self, path: Path | str, sql: str, timeout_s: float | None = None, max_rows: int | None = None) -> Result:
         """The result of ``sql`` on the SQLite file ``path``; failures are in ``Result.error``."""
@@ -213,11 +138,7 @@ class ExecutorPool:
             worker.close(kill=True)
             raise
         finally:
-            with self._lock:
-                if self._closed:
-                    worker.close(kill=True)
-                else:
-                    self._idle.put(worker if worker.alive else None)
+            self._give_back(worker)
         if result is None:
             raise LearnatError(f"A SQL worker did not start: try `{sys.executable} -I -S {WORKER_FILE}`.")
         return result
@@ -229,7 +150,11 @@ class ExecutorPool:
         max_rows: int | None = None,
         on_result: Callable[[], None] | None = None,
     ) -> list[Result]:
-        """Results in the order of ``queries``, from all workers; ``on_result`` is called after each (a bar's tick)."""
+        """Results in the order of ``queries``, from all workers.
+
+        ``on_result`` is called after each, from several threads (a progress bar's tick). An interrupt (Ctrl-C) ends
+        the running queries and drops the rest.
+        """
 
         def one(query: Query) -> Result:
             result = self.run(query.path, query.sql, timeout_s, max_rows)
@@ -238,21 +163,33 @@ class ExecutorPool:
             return result
 
         with ThreadPoolExecutor(self.workers) as threads:
-            return list(threads.map(one, queries))
+            try:
+                return list(threads.map(one, queries))
+            except BaseException:
+                self._kill_busy()
+                raise
+
+    def _kill_busy(self) -> None:
+        """Ends what runs: the threads that wait for it get a failed result."""
+        with self._lock:
+            for worker in self._busy:
+                worker.kill()
 
     def close(self) -> None:
-        """Ends the workers; one in the middle of a query ends with it."""
+        """Ends the workers; one in the middle of a query ends with it. A closed pool stays closed."""
         if self._pid != os.getpid():
-            return
+            return  # these are the workers of the process we were forked from
         with self._lock:
             self._closed = True
-            while True:
-                try:
-                    worker = self._idle.get_nowait()
-                except queue.Empty:
-                    return
-                if worker is not None:
-                    worker.close()
+        self._kill_busy()
+        for _ in range(self.workers):
+            try:
+                worker = self._idle.get_nowait()
+            except queue.Empty:
+                break
+            if worker is not None:
+                worker.close()
+        self._idle.put(None)  # wakes a thread that waits for a worker
 
     def __enter__(self) -> ExecutorPool:
         return self

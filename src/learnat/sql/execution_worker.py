@@ -35,8 +35,8 @@ FETCH_ROWS = 500
 LIMITS = {
     0: 16 * 2**20,  # LENGTH: bytes of one string, blob or row; stops zeroblob, randomblob and printf bombs
     1: 256 * 2**10,  # SQL_LENGTH: bytes of one statement
-    3: 500,  # EXPR_DEPTH
-    4: 200,  # COMPOUND_SELECT
+    3: 1_000,  # EXPR_DEPTH
+    4: 500,  # COMPOUND_SELECT
     5: 5_000_000,  # VDBE_OP
     7: 0,  # ATTACHED
     8: 1_000,  # LIKE_PATTERN_LENGTH

@@ -1,0 +1,100 @@
+"""One worker process as its parent sees it: asked over a pipe, killed when it does not answer in time."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+WORKER_FILE = Path(__file__).with_name("execution_worker.py")
+START_LIMIT_S = 60.0
+GRACE_S = 0.5
+"""Seconds a worker may outlive a query's limit before it is killed."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a query gave. ``rows`` is empty and ``error`` a message when it failed.
+
+    ``seconds`` is the time in SQLite, ``truncated`` says that a cap on rows, cells or bytes cut the rows.
+    """
+
+    columns: tuple[str, ...]
+    rows: list[tuple[Any, ...]]
+    error: str | None
+    seconds: float
+    timed_out: bool
+    truncated: bool
+
+    @property
+    def ok(self) -> bool:
+        """True when the query ran and all of its rows are here."""
+        return self.error is None and not self.truncated
+
+
+def _failure(error: str, seconds: float = 0.0, timed_out: bool = False) -> Result:
+    return Result((), [], error, seconds, timed_out, False)
+
+
+class WorkerProcess:
+    """One worker process and the pipe to it."""
+
+    def __init__(self, memory_bytes: int) -> None:
+        here, there = socket.socketpair()
+        with there:
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", "-S", str(WORKER_FILE), str(there.fileno()), str(memory_bytes)],
+                pass_fds=[there.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+        self._pipe = Connection(here.detach())
+        self._ready = False
+
+    def _wait_until_ready(self) -> bool:
+        # Starting is not waited for where the worker is made, so that several start side by side.
+        try:
+            self._ready = self._ready or (self._pipe.poll(START_LIMIT_S) and self._pipe.recv() == "ready")
+        except (EOFError, OSError):
+            return False
+        return self._ready
+
+    def run(self, path: str, sql: str, timeout_s: float, caps: tuple[int, int, int]) -> Result | None:
+        """The result, or None when the worker could not start. A worker whose ``alive`` is False must be replaced."""
+        if not self._wait_until_ready():
+            return None
+        try:
+            self._pipe.send((path, sql, timeout_s, *caps))
+            if not self._pipe.poll(timeout_s + GRACE_S):
+                self.close(kill=True)
+                return _failure(
+                    f"time limit of {timeout_s:g} s exceeded: the worker was killed", timeout_s + GRACE_S, True
+                )
+            return Result(*self._pipe.recv())
+        except (EOFError, OSError):
+            self.close(kill=True)
+            return _failure("the worker process died: the query needs more than its memory cap")
+
+    @property
+    def alive(self) -> bool:
+        return not self._pipe.closed and self._process.poll() is None
+
+    def kill(self) -> None:
+        """Ends the process at once; whoever waits for its answer sees the pipe end."""
+        self._process.kill()
+
+    def close(self, kill: bool = False) -> None:
+        """Ends the process and waits for it: by closing its pipe, or at once."""
+        self._pipe.close()
+        if kill:
+            self.kill()
+        try:
+            self._process.wait(GRACE_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
