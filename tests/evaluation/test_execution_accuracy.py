@@ -124,6 +124,13 @@ def test_verdicts_and_provenance_count_what_went_wrong(shop: Path, pool: Executo
     assert json.loads(json.dumps(summary)) == summary
 
 
+def test_a_result_that_a_cap_cut_is_wrong_and_counted(shop: Path) -> None:
+    with ExecutorPool(workers=1, max_rows=2) as pool:
+        verdicts = score_execution(toy(shop), "dev", dict(enumerate(GOLD)), pool)
+    assert [verdict.correct for verdict in verdicts] == [False, False, True]
+    assert summarize(verdicts, toy(shop))["provenance"]["truncated"] == 2
+
+
 def test_a_failing_gold_query_is_counted(shop: Path, pool: ExecutorPool) -> None:
     benchmark = Folder(shop, [question(0, "SELECT nothing FROM item")], "bird_set", ())
     verdicts = score_execution(benchmark, "dev", {0: "SELECT nothing FROM item"}, pool)

@@ -22,8 +22,6 @@ from learnat.sql.execution import ExecutorPool, Query, Result, check_sqlite
 from learnat.sql.results import check_mode, equal, spider_gold_text, spider_predicted_text
 
 EVALUATOR = f"learnat {__version__}, execution accuracy"
-MAX_ROWS = 500_000
-"""Far above any gold result: only a cross join by mistake meets it."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +46,8 @@ def score_execution(
 
     Args:
         predictions: SQL by question index; those for no question of the split are ignored.
-        on_result: called after each query that was run.
+        pool: its caps hold: a result they cut counts as wrong, and is counted (``Verdict.truncated``).
+        on_result: called after each query that was run, from the pool's threads.
 
     Raises:
         LearnatError: a prediction is missing, or a database cannot be read.
@@ -63,7 +62,7 @@ def score_execution(
     ]
     # One database after the other: its pages are then in the workers' caches.
     queries = sorted({query for pair in pairs for query in (pair.gold, pair.predicted)}, key=lambda q: (q.path, q.sql))
-    results = dict(zip(queries, pool.map(queries, timeout_s, MAX_ROWS, on_result), strict=True))
+    results = dict(zip(queries, pool.map(queries, timeout_s, on_result=on_result), strict=True))
     return [
         _verdict(benchmark, example, predictions[example.index], results[pair.gold], results[pair.predicted])
         for example, pair in zip(examples, pairs, strict=True)
