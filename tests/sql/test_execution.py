@@ -177,6 +177,22 @@ def test_reading_the_schema_is_allowed(pool: ExecutorPool, database: Path) -> No
     assert pool.run(database, "SELECT value FROM json_each('[1, 2]')").rows == [(1,), (2,)]
 
 
+def test_full_text_tables_can_be_read(pool: ExecutorPool, tmp_path: Path) -> None:
+    path = tmp_path / "text.sqlite"
+    connection = sqlite3.connect(path)
+    try:
+        connection.execute("CREATE VIRTUAL TABLE note USING fts5(body)")
+    except sqlite3.OperationalError:
+        pytest.skip("this SQLite has no FTS5")
+    connection.execute("INSERT INTO note VALUES ('red ink')")
+    connection.execute("CREATE VIEW notes AS SELECT body FROM note")
+    connection.commit()
+    connection.close()
+    assert pool.run(path, "SELECT body FROM note WHERE note MATCH 'ink'").rows == [("red ink",)]
+    assert pool.run(path, "SELECT body FROM notes").rows == [("red ink",)]
+    assert pool.run(path, "INSERT INTO note VALUES ('x')").error
+
+
 def test_a_hanging_worker_is_killed_and_replaced(pool: ExecutorPool, database: Path) -> None:
     killed = pool.run(database, ENDLESS["one instruction"], timeout_s=LIMIT_S)
     assert killed.timed_out

