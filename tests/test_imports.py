@@ -36,6 +36,7 @@ def imported_rooms(path: Path) -> set[str]:
         else:
             continue
         found.update(module.split(".")[1] for module in modules if module.startswith("learnat."))
+    found.discard("__version__")
     return found
 
 

@@ -50,6 +50,7 @@ def test_refused(folder: Path, override: str, message: str) -> None:
         ["trainer={max_steps:3}"],
         ["experiment=good", "trainer.max_steps=5"],
         ["experiment=sweep", "seed=3,4"],
+        ["~trainer"],
         ["hydra.sweep.dir=elsewhere", "hydra/launcher=basic"],
     ],
 )

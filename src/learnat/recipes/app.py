@@ -47,7 +47,8 @@ def launch(recipe: Recipe, config_name: str, config_dir: Path) -> None:
 
     arguments = get_args_parser().parse_args()
     try:
-        if not (arguments.config_path or arguments.config_dir or arguments.hydra_help):
+        elsewhere = arguments.config_path or arguments.config_dir
+        if arguments.overrides and not elsewhere:
             check_overrides(config_dir, arguments.config_name or config_name, arguments.overrides)
         hydra.main(version_base="1.3", config_path=str(config_dir.resolve()), config_name=config_name)(job)()
     except LearnatError as error:

@@ -31,6 +31,8 @@ EXPERIMENT = "experiment"
 def check_overrides(config_dir: Path, config_name: str, overrides: Sequence[str]) -> None:
     """Compose every combination of groups that ``overrides`` sweep over, and check all keys against it.
 
+    An experiment's own keys, and the overrides it sweeps over (``hydra.sweeper.params``), are checked with them.
+
     Raises:
         LearnatError: naming the first unknown group, member or key, and the nearest valid name.
     """
@@ -49,10 +51,10 @@ def _check(loader: ConfigLoader, config_name: str, overrides: Sequence[str]) -> 
     finder.check_members(parsed)
     swept = [_parsed(loader, text) for text in _sweeper_params(config_name, search_path, finder, parsed)]
     finder.check_members(swept)
-    items = {item.key_or_group: item for item in [*swept, *parsed]}.values()
+    items = {item.get_key_element(): item for item in [*swept, *parsed]}.values()
     groups = [_as_overrides(item) for item in items if finder.chosen_by(item)]
     for choice in itertools.product(*groups):
-        known = _composed(config_name, [*search_path, *choice])
+        known = _known_keys(config_name, search_path, choice)
         for item in items:
             added = item.is_add() or item.is_force_add()
             if not (added or finder.chosen_by(item) or item.key_or_group.startswith("hydra")):
@@ -60,7 +62,9 @@ def _check(loader: ConfigLoader, config_name: str, overrides: Sequence[str]) -> 
 
 
 def _sweeper_params(config_name: str, search_path: list[str], groups: _Groups, parsed: list[Override]) -> list[str]:
-    """What the composed config itself sweeps over (an experiment's ``hydra.sweeper.params``), as overrides."""
+    """What the chosen experiment sweeps over, as overrides."""
+    if not any(item.key_or_group == EXPERIMENT and not item.is_sweep_override() for item in parsed):
+        return []
     plain = [item.input_line or "" for item in parsed if groups.chosen_by(item) and not item.is_sweep_override()]
     cfg = compose(config_name, overrides=[*search_path, *plain], return_hydra_config=True)
     params = OmegaConf.select(cfg, "hydra.sweeper.params") or {}
@@ -98,7 +102,7 @@ class _Groups:
 
     def check_members(self, items: Sequence[Override]) -> None:
         for item in items:
-            if not self.chosen_by(item):
+            if not self.chosen_by(item) or item.is_delete():
                 continue
             members = self._list(item.key_or_group, ObjectType.CONFIG)
             for name in _member_names(item):
@@ -119,15 +123,15 @@ def _as_overrides(item: Override) -> list[str]:
     return [f"{item.get_key_element()}={text}" for text in item.sweep_string_iterator()]
 
 
-def _composed(config_name: str, choice: Sequence[str]) -> dict[str, Any]:
-    """The config under these group choices, all experiments' own keys checked."""
-    cfg = compose(config_name, overrides=list(choice), return_hydra_config=True)
+def _known_keys(config_name: str, search_path: Sequence[str], choice: Sequence[str]) -> dict[str, Any]:
+    """The config under these group choices but for what an experiment sets, whose keys are checked against it."""
+    cfg = compose(config_name, overrides=[*search_path, *choice], return_hydra_config=True)
     chosen = {group: name for group, name in cfg.hydra.runtime.choices.items() if not group.startswith("hydra/")}
-    experiment = chosen.get(EXPERIMENT)
+    experiment = chosen.pop(EXPERIMENT, None)
     if experiment is None:
         return _container(cfg)
-    same_groups = [f"{group}={name}" for group, name in chosen.items() if group != EXPERIMENT and name is not None]
-    known = _container(compose(config_name, overrides=same_groups))
+    same_groups = [f"{group}={name}" for group, name in chosen.items() if name is not None]
+    known = _container(compose(config_name, overrides=[*search_path, *same_groups]))
     for path in leaf_paths(_container(cfg)):
         try:
             check_key(path, known, ())
