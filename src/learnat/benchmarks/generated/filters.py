@@ -121,17 +121,22 @@ def _say(wordings: tuple[str, ...], *values: Value) -> tuple[str, ...]:
     return tuple(said)
 
 
-def draw_filter(table: GenTable, rng: random.Random, *, avoid: frozenset[str] = frozenset()) -> Filter | None:
-    """A condition on a readable column of ``table`` (not one named in ``avoid``), met by some of its rows, not by all."""
+def draw_filter(
+    table: GenTable, rng: random.Random, *, avoid: frozenset[str] = frozenset(), by_name: bool = True
+) -> Filter | None:
+    """A condition on a readable column of ``table`` that some of its rows meet and some do not.
+
+    ``avoid`` names columns not to use; without ``by_name``, no condition picks a single row by its label.
+    """
     columns = [column for column in table.readable if column.name not in avoid and len(column.distinct) > 1]
     if not columns:
         return None
-    weight = {"label": 2, "category": 5, "code": 4, "number": 4, "year": 3, "date": 3}
+    weight = {"label": 2 if by_name else 1, "category": 5, "code": 4, "number": 4, "year": 3, "date": 3}
     column = rng.choices(columns, [weight[column.kind] for column in columns])[0]
     if column.has_nulls and rng.random() < 0.25:
         return _null(column, rng)
     if column.kind == "label":
-        return _on_label(column, rng)
+        return _on_label(column, rng, by_name)
     if column.kind == "category":
         return _on_category(column, rng)
     if column.kind == "code":
@@ -157,9 +162,9 @@ def equals(column: GenColumn, value: Value) -> Filter:
     )
 
 
-def _on_label(column: GenColumn, rng: random.Random) -> Filter:
+def _on_label(column: GenColumn, rng: random.Random, by_name: bool) -> Filter:
     value = str(rng.choice(column.known))
-    if rng.random() < 0.65:
+    if by_name and rng.random() < 0.65:
         return equals(column, value)
     first, last = value.split(" ", 1)
     shape = rng.random()
@@ -184,7 +189,7 @@ def _on_category(column: GenColumn, rng: random.Random) -> Filter:
 
 def _on_code(column: GenColumn, rng: random.Random) -> Filter:
     value = rng.choice(column.known)
-    term = rng.choice(column.terms)[1:] if column.terms and rng.random() < 0.35 else ""
+    term = rng.choice(column.terms)[1:] if column.terms and rng.random() < 0.45 else ""
     if term:
         return Filter(column, f"{{c}} = {literal(value)}", (), term, _evidence(term, f"{column.name} = {value}", rng))
     if rng.random() < 0.25 and column.distinct[0] < value < column.distinct[-1]:  # type: ignore[operator]
@@ -197,17 +202,17 @@ def _on_code(column: GenColumn, rng: random.Random) -> Filter:
 def _on_date(column: GenColumn, rng: random.Random) -> Filter:
     value = str(rng.choice(_middle(column)))
     shape = rng.random()
-    if shape < 0.35:
+    if shape < 0.5:
         year = value[:4]
         return Filter(column, f"strftime('%Y', {{c}}) = '{year}'", _say(_IN_YEAR, year))
-    if shape < 0.65:
+    if shape < 0.75:
         return Filter(column, f"{{c}} > '{value}'", _say(_AFTER, value))
     return Filter(column, f"{{c}} < '{value}'", _say(_BEFORE, value))
 
 
 def _on_number(column: GenColumn, rng: random.Random) -> Filter:
     value = rng.choice(_middle(column))
-    if column.terms and rng.random() < 0.35:
+    if column.terms and rng.random() < 0.45:
         term = rng.choice(column.terms)
         return Filter(
             column,

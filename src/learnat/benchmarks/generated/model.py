@@ -32,11 +32,11 @@ class GenColumn:
     @cached_property
     def known(self) -> tuple[str | int | float, ...]:
         """The values that are not NULL, sorted, with repetition."""
-        return tuple(sorted(value for value in self.values if value is not None))  # type: ignore[type-var]
+        return tuple(sorted(value for value in self.values if value is not None))
 
     @cached_property
     def distinct(self) -> tuple[str | int | float, ...]:
-        return tuple(sorted(set(self.known)))  # type: ignore[type-var]
+        return tuple(sorted(set(self.known)))
 
     @property
     def has_nulls(self) -> bool:

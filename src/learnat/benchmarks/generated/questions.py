@@ -5,24 +5,29 @@ from __future__ import annotations
 import random
 import re
 import sqlite3
-from collections.abc import Iterator
+from itertools import pairwise
 
 from learnat.benchmarks.generated.families import FAMILIES
 from learnat.benchmarks.generated.families.common import Composer, Draft
 from learnat.benchmarks.generated.model import GenDatabase, Question
+from learnat.benchmarks.generated.words import words
 
 MAX_WORDS = 36
 """Longest question kept."""
 MAX_TOKENS = 64
 """Longest SQL kept, in tokens of ``sql_tokens``."""
+EMPTY_KEPT = 0.2
+"""Probability of keeping a question whose result is empty: the trap of an answer that is rightly nothing."""
 EMPTY_SHARE = 0.01
-"""Probability that a question whose result is empty is kept: the trap of answers that are rightly nothing."""
+"""At most this share of a database's questions (or one question) is such a trap."""
 _TRIES = 25
 
 _TOKEN = re.compile(r"'[^']*'|[A-Za-z_]\w*|\d+(?:\.\d+)?|!=|<=|>=|\S")
 _KEYWORDS = frozenset(
-    "SELECT DISTINCT FROM JOIN ON AS WHERE AND OR NOT IN LIKE BETWEEN IS NULL GROUP BY HAVING ORDER ASC DESC LIMIT "
-    "EXISTS UNION INTERSECT EXCEPT COUNT SUM AVG MIN MAX strftime".split()
+    words(
+        "SELECT DISTINCT FROM JOIN ON AS WHERE AND OR NOT IN LIKE BETWEEN IS NULL GROUP BY HAVING ORDER ASC DESC LIMIT "
+        "EXISTS UNION INTERSECT EXCEPT COUNT SUM AVG MIN MAX strftime"
+    )
 )
 
 
@@ -59,7 +64,7 @@ def difficulty(sql: str) -> str:
     points = tokens.count("JOIN") + 2 * (tokens.count("SELECT") - 1)
     points += tokens.count("GROUP") + tokens.count("HAVING") + tokens.count("LIMIT")
     points += max(0, tokens.count("AND") + tokens.count("OR") - tokens.count("BETWEEN") - 1)
-    return "simple" if points == 0 else "moderate" if points <= 2 else "challenging"
+    return "simple" if points <= 1 else "moderate" if points <= 2 else "challenging"
 
 
 def draw_questions(db: GenDatabase, connection: sqlite3.Connection, rng: random.Random, count: int) -> list[Question]:
@@ -86,9 +91,9 @@ def draw_questions(db: GenDatabase, connection: sqlite3.Connection, rng: random.
             if key in seen_sql or text in seen_text or not _is_short(draft, text):
                 continue
             empty = _verdict(draft, connection)
-            if empty is None or (empty and rng.random() >= 0.1):
+            if empty is None or (empty and rng.random() >= EMPTY_KEPT):
                 continue
-            if empty and empties >= EMPTY_SHARE * count:
+            if empty and empties >= max(1, EMPTY_SHARE * count):
                 continue
             empties += empty
             seen_sql.add(key)
@@ -119,6 +124,8 @@ def _verdict(draft: Draft, connection: sqlite3.Connection) -> bool | None:
         return None
     if len(rows) == 1 and all(value is None or value == 0 for value in rows[0]):
         return None
+    if draft.fewer_than and draft.sql.startswith("SELECT COUNT(*)") and rows[0][0] >= draft.fewer_than:
+        return None
     if draft.ranking and not _is_settled(draft, connection):
         return None
     return not rows
@@ -132,9 +139,4 @@ def _is_settled(draft: Draft, connection: sqlite3.Connection) -> bool:
     if not draft.limit and len(keys) < 2:
         return False
     compared = keys[: draft.limit + 1] if draft.limit else keys
-    return None not in compared and all(first != second for first, second in zip(compared, compared[1:]))
-
-
-def iter_samples(questions: list[Question], rng: random.Random, count: int) -> Iterator[Question]:
-    """``count`` questions in random order, for a look."""
-    yield from rng.sample(questions, min(count, len(questions)))
+    return None not in compared and all(first != second for first, second in pairwise(compared))

@@ -117,10 +117,10 @@ class _Variant:
             columns.append(GenColumn(identifier, name, column, own, terms, values[column.names[0]]))
         table = GenTable(identifier, nouns, tuple(columns))
         self.tables[spec.name] = table
-        for column in table.columns:
-            if column.kind == "ref":
-                down, up = ("linked to", "linked to") if self.rename else (column.spec.down, column.spec.up)
-                self.edges.append(Edge(table, column, self.tables[column.spec.parent], down, up))
+        for reference in table.of_kind("ref"):
+            origin = reference.spec
+            down, up = ("linked to", "linked to") if self.rename else (origin.down, origin.up)
+            self.edges.append(Edge(table, reference, self.tables[origin.parent], down, up))
 
     def _is_kept(self, column: ColumnSpec, spec: TableSpec) -> bool:
         if column.kind == "ref":

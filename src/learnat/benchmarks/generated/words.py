@@ -5,17 +5,23 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 
-_PREPOSITIONS = frozenset("of in by per at for from on to with".split())
+
+def words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+_PREPOSITIONS = frozenset(words("of in by per at for from on to with"))
+_PARTICIPLES = ("ed", "sold", "built", "born", "bought", "paid out", "given", "used so far")
 _NUMBER_WORDS = {2: "two", 3: "three", 4: "four", 5: "five"}
-_ONSETS = "b d f g k l m n p r s t v z br dr gl kr pl st tr".split()
-_VOWELS = "a e i o u".split()
-_CODAS = ["", "", "l", "m", "n", "r", "s", "x"]
+_ONSETS = words("b d f g k l m n p r s t v z br dr gl kr pl st tr")
+_VOWELS = words("a e i o u")
+_CODAS = ("", "", "l", "m", "n", "r", "s", "x")
 
 
 def plural(phrase: str) -> str:
-    """The plural of a noun (its last word); a phrase with a preposition ("year of birth") stays as it is."""
-    if is_phrase(phrase):
-        return phrase
+    """The plural of a noun (its last word); "values of year of birth" where the last word is not a noun to inflect."""
+    if is_phrase(phrase) or phrase.endswith(_PARTICIPLES):
+        return f"values of {phrase}"
     if phrase.endswith("s") and not phrase.endswith(("ss", "us")):
         return phrase  # "pages", "seats": plural already
     if phrase.endswith(("s", "x", "ch", "sh")):
@@ -28,6 +34,10 @@ def plural(phrase: str) -> str:
 def is_phrase(text: str) -> bool:
     """Whether ``text`` holds a preposition, so that nothing can be put before or after it as if it were one noun."""
     return any(word in _PREPOSITIONS for word in text.split())
+
+
+def with_article(phrase: str) -> str:
+    return f"{'an' if phrase[0] in 'aeiou' else 'a'} {phrase}"
 
 
 def listed(items: Sequence[str]) -> str:

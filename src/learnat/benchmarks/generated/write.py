@@ -151,8 +151,9 @@ def write(folder: Path, parameters: Parameters) -> dict[str, Any]:
         needed = train_shares[index] + seen_shares[index]
         wanted = needed + round(needed * _SPARE) + 5
         pool = _database(folder, db_id, domain, parameters, index in renamed, needed, wanted, entries, digest)
-        splits["dev_seen"] += pool[: seen_shares[index]]
-        pools.append(pool[seen_shares[index] :])
+        held_out, rest = _stratified(pool, seen_shares[index], random.Random(f"{parameters.seed}/{db_id}/split"))
+        splits["dev_seen"] += held_out
+        pools.append(rest)
     for (db_id, domain), share in zip(unseen, _shares(parameters.dev_questions, len(unseen)), strict=True):
         pool = _database(folder, db_id, domain, parameters, False, share, share, entries, digest)
         splits["dev_unseen"] += pool[:share]
@@ -189,6 +190,14 @@ def _plan(
 
 def _shares(total: int, parts: int) -> list[int]:
     return [total // parts + (index < total % parts) for index in range(parts)]
+
+
+def _stratified(pool: list[Question], count: int, rng: random.Random) -> tuple[list[Question], list[Question]]:
+    """``count`` questions with the whole pool's mix of families and joins, and the others in their order."""
+    start = rng.random()
+    by_family = sorted(range(len(pool)), key=lambda index: (pool[index].family, pool[index].sql.count(" JOIN ")))
+    chosen = {by_family[int((step + start) * len(pool) / count)] for step in range(count)}
+    return [pool[index] for index in sorted(chosen)], [item for index, item in enumerate(pool) if index not in chosen]
 
 
 def _training(pools: list[list[Question]], shares: list[int], splits: dict[str, list[Question]]) -> list[Question]:

@@ -29,7 +29,7 @@ HOTEL = Domain(
         ),
         table(
             "room",
-            label("room_code; code", "room number", ("A", "B", "C", "D", "E"), PLATE_NUMBERS),
+            label("room_code; code", "room number", tuple("ABCDEFGH"), PLATE_NUMBERS),
             category("room_type; type", "kind of room", ("double", "family", "single", "suite")),
             number("weekday_price; price", "price on weekdays", 40, 320, 5, terms=">expensive; <cheap"),
             number("weekend_price", "price on weekends", 50, 400, 5),

@@ -8,9 +8,16 @@ from dataclasses import dataclass
 
 from learnat.benchmarks.generated.filters import Filter, draw_filter
 from learnat.benchmarks.generated.model import GenColumn, GenDatabase, GenTable
-from learnat.benchmarks.generated.scope import Scope, Speaker, Where, draw_scope, joined
+from learnat.benchmarks.generated.scope import Scope, Speaker, Where, draw_scope
 
-JOIN_WEIGHTS = (10, 8, 4, 1)
+AGGREGATES = {
+    "AVG": ("average", "mean"),
+    "MAX": ("highest", "largest", "maximum"),
+    "MIN": ("lowest", "smallest", "minimum"),
+    "SUM": ("total", "combined"),
+}
+"""The words for each function."""
+JOIN_WEIGHTS = (10, 8, 3, 0.6)
 """How often a family that can join takes 0, 1, 2 or 3 joins."""
 
 
@@ -47,11 +54,18 @@ class Composer:
         return draw_scope(self.db, self.rng, joins, root)
 
     def where(
-        self, scope: Scope, *, used: Sequence[GenColumn] = (), least: int = 0, extra: float = 0.4
+        self,
+        scope: Scope,
+        *,
+        used: Sequence[GenColumn] = (),
+        least: int = 0,
+        extra: float = 0.4,
+        by_name: bool = False,
     ) -> Where | None:
         """Conditions on every leaf of ``scope`` that no column in ``used`` gives a purpose to, and perhaps one more.
 
-        ``least`` is the number of conditions wanted at least; ``extra`` the probability of one beyond that.
+        ``least`` is the number of conditions wanted at least; ``extra`` the probability of one beyond that;
+        ``by_name`` allows to pick one row of the root by its label, of which there is nothing to count or compare.
         """
         purposeful = {column.table for column in used}
         tables = [leaf for leaf in scope.leaves if leaf.name not in purposeful]
@@ -63,7 +77,7 @@ class Composer:
         for table in tables:
             avoid = {column.name for column in used if column.table == table.name}
             avoid |= {item.column.name for item in filters if item.column.table == table.name}
-            item = draw_filter(table, self.rng, avoid=frozenset(avoid))
+            item = draw_filter(table, self.rng, avoid=frozenset(avoid), by_name=by_name or table is not scope.root)
             if item is None:
                 return None
             filters.append(item)
@@ -93,8 +107,13 @@ class Composer:
     def words(self, *templates: str) -> str:
         return self.rng.choice(templates)
 
-    def evidence(self, where: Where, *more: str) -> str:
-        return joined([*where.evidence, *more])
+    def one_filter(self, table: GenTable, *avoid: GenColumn, by_name: bool = False) -> Where | None:
+        item = draw_filter(table, self.rng, avoid=frozenset(column.name for column in avoid), by_name=by_name)
+        return None if item is None else Where((item,))
+
+    def maybe_filter(self, probability: float, table: GenTable, *avoid: GenColumn) -> Where:
+        """One condition with this probability, else none."""
+        return (self.one_filter(table, *avoid) if self.chance(probability) else None) or Where()
 
 
 def _adjectives_once(filters: list[Filter]) -> list[Filter]:
@@ -107,3 +126,7 @@ def _adjectives_once(filters: list[Filter]) -> list[Filter]:
         seen.add(item.adjective)
         kept.append(item)
     return kept
+
+
+def block(select: str, scope: Scope, where: Where) -> str:
+    return f"SELECT {select} FROM {scope.sql}{where.sql(scope)}"

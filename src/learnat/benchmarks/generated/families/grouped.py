@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from learnat.benchmarks.generated.families.common import Composer, Draft
-from learnat.benchmarks.generated.families.plain import AGGREGATES, block
+from learnat.benchmarks.generated.families.common import AGGREGATES, Composer, Draft, block
 from learnat.benchmarks.generated.filters import literal, spoken
 from learnat.benchmarks.generated.model import GenColumn
-from learnat.benchmarks.generated.scope import Scope, Where
+from learnat.benchmarks.generated.scope import Scope, Where, joined
 from learnat.benchmarks.generated.words import number_word, plural
 
 
-def _setting(c: Composer, extra: float, *, scope: Scope | None = None) -> tuple[Scope, GenColumn, Where] | None:
-    scope = scope or c.scope((10, 9, 4, 1))
+def _setting(c: Composer, extra: float) -> tuple[Scope, GenColumn, Where] | None:
+    scope = c.scope((10, 9, 3, 0.6))
     if scope is None:
         return None
     groups = c.groups(scope, leaf=True)
@@ -23,7 +22,7 @@ def _setting(c: Composer, extra: float, *, scope: Scope | None = None) -> tuple[
 
 
 def count_per_group(c: Composer) -> Draft | None:
-    setting = _setting(c, 0.4)
+    setting = _setting(c, 0.25)
     if setting is None:
         return None
     scope, group, where = setting
@@ -36,11 +35,11 @@ def count_per_group(c: Composer) -> Draft | None:
         f"Give the number of {c.say.rows(scope, where)} per {by}.",
     )
     sql = block(f"{scope.reference(group)}, COUNT(*)", scope, where) + f" GROUP BY {scope.reference(group)}"
-    return Draft(sql, question, c.evidence(where))
+    return Draft(sql, question, joined(where.evidence))
 
 
 def aggregate_per_group(c: Composer) -> Draft | None:
-    setting = _setting(c, 0.3)
+    setting = _setting(c, 0.25)
     if setting is None or not c.numbers(setting[0]):
         return None
     scope, group, where = setting
@@ -60,7 +59,7 @@ def aggregate_per_group(c: Composer) -> Draft | None:
     return Draft(
         block(f"{key}, {function}({scope.reference(column)})", scope, where) + f" GROUP BY {key}",
         question,
-        c.evidence(where),
+        joined(where.evidence),
     )
 
 
@@ -80,7 +79,7 @@ def having_count(c: Composer) -> Draft | None:
             ("<=", f"at most {bound}"),
         )
     )
-    if operator in ("<", "<=") and bound < 2:
+    if operator != ">" and bound < 2:
         return None
     by, key = c.say.column(group, scope), scope.reference(group)
     with_count = c.chance(0.2)
@@ -93,7 +92,7 @@ def having_count(c: Composer) -> Draft | None:
     )
     select = f"{key}, COUNT(*)" if with_count else key
     sql = block(select, scope, where) + f" GROUP BY {key} HAVING COUNT(*) {operator} {bound}"
-    return Draft(sql, question + also, c.evidence(where))
+    return Draft(sql, question + also, joined(where.evidence))
 
 
 def having_aggregate(c: Composer) -> Draft | None:
@@ -119,12 +118,12 @@ def having_aggregate(c: Composer) -> Draft | None:
     )
     key = scope.reference(group)
     tail = f" GROUP BY {key} HAVING {function}({scope.reference(column)}) {operator} {literal(bound)}"
-    return Draft(block(key, scope, where) + tail, question, c.evidence(where))
+    return Draft(block(key, scope, where) + tail, question, joined(where.evidence))
 
 
 def top_group(c: Composer) -> Draft | None:
     """The value with the most rows or the highest aggregate, or a few of them."""
-    setting = _setting(c, 0.3)
+    setting = _setting(c, 0.25)
     if setting is None:
         return None
     scope, group, where = setting
@@ -162,5 +161,9 @@ def top_group(c: Composer) -> Draft | None:
     tail = f" GROUP BY {key} ORDER BY {expression}{' DESC' if down else ' ASC'}"
     ranking = block(expression, scope, where) + tail
     return Draft(
-        block(key, scope, where) + tail + f" LIMIT {limit}", question, c.evidence(where), ranking=ranking, limit=limit
+        block(key, scope, where) + tail + f" LIMIT {limit}",
+        question,
+        joined(where.evidence),
+        ranking=ranking,
+        limit=limit,
     )

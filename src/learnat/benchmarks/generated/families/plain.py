@@ -1,20 +1,14 @@
-"""Questions without grouping or nesting: rows, counts, one number, a sorted or cut list."""
+"""Questions without grouping, order or nesting: rows, values, counts, aggregates, arithmetic."""
 
 from __future__ import annotations
 
-from learnat.benchmarks.generated.families.common import Composer, Draft
+from learnat.benchmarks.generated.families.common import AGGREGATES, Composer, Draft, block
 from learnat.benchmarks.generated.filters import literal
 from learnat.benchmarks.generated.model import GenColumn
-from learnat.benchmarks.generated.scope import Scope, Where
-from learnat.benchmarks.generated.words import is_phrase, listed, number_word, plural
+from learnat.benchmarks.generated.scope import Scope, joined
+from learnat.benchmarks.generated.words import listed, plural
 
-AGGREGATES = {
-    "AVG": ("average", "mean"),
-    "MAX": ("highest", "largest", "maximum"),
-    "MIN": ("lowest", "smallest", "minimum"),
-    "SUM": ("total", "summed", "overall"),
-}
-_TIMES = {"MAX": ("latest", "most recent"), "MIN": ("earliest", "first")}
+_TIMES: dict[str, tuple[str, ...]] = {"MAX": ("latest", "most recent"), "MIN": ("earliest", "first")}
 
 
 def select_rows(c: Composer) -> Draft | None:
@@ -24,13 +18,13 @@ def select_rows(c: Composer) -> Draft | None:
         return None
     columns = [column for column in (c.shown(scope.root),) if column is not None]
     for table in scope.leaves:
-        column = c.shown(table) if c.chance(0.35) else None
+        column = c.shown(table) if c.chance(0.3) else None
         columns += [column] if column is not None else []
-    if len(columns) == 1 and c.chance(0.35):
+    if len(columns) == 1 and c.chance(0.3):
         columns += [column for column in (c.shown(scope.root),) if column is not None and column not in columns]
     if not columns:
         return None
-    where = c.where(scope, used=columns, least=1, extra=0.4)
+    where = c.where(scope, used=columns, least=1, extra=0.3, by_name=True)
     if where is None:
         return None
     asked = listed([c.say.column(column, scope) for column in columns])
@@ -44,7 +38,7 @@ def select_rows(c: Composer) -> Draft | None:
         f"For {c.say.rows(scope, where)}, what is the {asked}?",
     )
     return Draft(
-        _block(", ".join(scope.reference(column) for column in columns), scope, where), question, c.evidence(where)
+        block(", ".join(scope.reference(column) for column in columns), scope, where), question, joined(where.evidence)
     )
 
 
@@ -71,12 +65,12 @@ def distinct_values(c: Composer) -> Draft | None:
         f"Which different {plural(asked)} do {c.say.rows(scope, where)} have?",
         f"Give the {plural(asked)} of {c.say.rows(scope, where)} without repetition.",
     )
-    return Draft(_block(f"DISTINCT {scope.reference(column)}", scope, where), question, c.evidence(where))
+    return Draft(block(f"DISTINCT {scope.reference(column)}", scope, where), question, joined(where.evidence))
 
 
 def count_rows(c: Composer) -> Draft | None:
     scope = c.scope()
-    where = c.where(scope, least=1, extra=0.4) if scope is not None else None
+    where = c.where(scope, least=1, extra=0.3) if scope is not None else None
     if scope is None or where is None:
         return None
     question = c.words(
@@ -86,7 +80,7 @@ def count_rows(c: Composer) -> Draft | None:
         f"Give the total count of {c.say.rows(scope, where)}.",
         f"I want to know how many {c.say.rows(scope, where)} exist.",
     )
-    return Draft(_block("COUNT(*)", scope, where), question, c.evidence(where))
+    return Draft(block("COUNT(*)", scope, where), question, joined(where.evidence))
 
 
 def count_distinct(c: Composer) -> Draft | None:
@@ -98,7 +92,7 @@ def count_distinct(c: Composer) -> Draft | None:
     if not candidates:
         return None
     column = c.rng.choice(candidates)
-    where = c.where(scope, used=[column], extra=0.6)
+    where = c.where(scope, used=[column], extra=0.5)
     if where is None:
         return None
     asked = plural(c.say.column(column, scope))
@@ -108,7 +102,7 @@ def count_distinct(c: Composer) -> Draft | None:
         f"What is the number of different {asked} for {c.say.rows(scope, where)}?",
         f"How many distinct {asked} do {c.say.rows(scope, where)} have?",
     )
-    return Draft(_block(f"COUNT(DISTINCT {scope.reference(column)})", scope, where), question, c.evidence(where))
+    return Draft(block(f"COUNT(DISTINCT {scope.reference(column)})", scope, where), question, joined(where.evidence))
 
 
 def aggregate(c: Composer) -> Draft | None:
@@ -138,7 +132,7 @@ def aggregate(c: Composer) -> Draft | None:
         f"Looking at {c.say.rows(scope, where)}, what is the {measure} {asked}?",
     )
     select = ", ".join(f"{function}({scope.reference(column)})" for function in functions)
-    return Draft(_block(select, scope, where), question, c.evidence(where))
+    return Draft(block(select, scope, where), question, joined(where.evidence))
 
 
 def arithmetic(c: Composer) -> Draft | None:
@@ -165,7 +159,7 @@ def arithmetic(c: Composer) -> Draft | None:
     where = c.where(scope, used=[item.left, item.right], least=1 if shape == "rows" else 0, extra=0.3)
     if where is None:
         return None
-    proof = c.evidence(where, evidence) if evidence else c.evidence(where)
+    proof = joined([*where.evidence, evidence] if evidence else where.evidence)
     if shape == "aggregate":
         function = c.rng.choice(("AVG", "MAX", "MIN", "SUM"))
         measure = c.rng.choice(AGGREGATES[function])
@@ -175,7 +169,7 @@ def arithmetic(c: Composer) -> Draft | None:
             f"Compute the {measure} {named} for {c.say.rows(scope, where)}.",
             f"Over {c.say.rows(scope, where)}, what is the {measure} {named}?",
         )
-        return Draft(_block(f"{function}({formula})", scope, where), question, proof)
+        return Draft(block(f"{function}({formula})", scope, where), question, proof)
     shown = c.shown(scope.root)
     if shown is None or shown in (item.left, item.right):
         return None
@@ -187,7 +181,7 @@ def arithmetic(c: Composer) -> Draft | None:
             f"What are the {plural(asked)} of {c.say.rows(scope, where)}, and what is the {named}?",
             f"Give the {asked} together with the {named} for {c.say.rows(scope, where)}.",
         )
-        return Draft(_block(f"{scope.reference(shown)}, {formula}", scope, where), question, proof)
+        return Draft(block(f"{scope.reference(shown)}, {formula}", scope, where), question, proof)
     bound = _bound(item.left, item.right, item.operator, c)
     if bound is None or where.connective == "OR":
         return None
@@ -199,7 +193,7 @@ def arithmetic(c: Composer) -> Draft | None:
         f"Show the {asked} of {c.say.rows(scope, where)}, but only where the {named} is {spoken} {bound}.",
     )
     condition = f"{formula} {operator} {bound}"
-    sql = _block(scope.reference(shown), scope, where)
+    sql = block(scope.reference(shown), scope, where)
     sql += f" AND {condition}" if where.filters else f" WHERE {condition}"
     return Draft(sql, question, proof, fewer_than=item.table.size)
 
@@ -212,112 +206,3 @@ def _bound(left: GenColumn, right: GenColumn, operator: str, c: Composer) -> str
     ]
     found = sorted(found)[len(found) // 5 : -len(found) // 5]
     return literal(round(c.rng.choice(found))) if found else None
-
-
-def sorted_rows(c: Composer) -> Draft | None:
-    """All rows, in an order."""
-    scope = c.scope((12, 6, 2))
-    return _ordered(c, scope, None) if scope is not None else None
-
-
-def top_rows(c: Composer) -> Draft | None:
-    """The first few rows of an order: ORDER BY with LIMIT."""
-    scope = c.scope((12, 8, 4))
-    return _ordered(c, scope, c.rng.choice((1, 1, 2, 3, 3, 4, 5))) if scope is not None else None
-
-
-def _ordered(c: Composer, scope: Scope, limit: int | None) -> Draft | None:
-    keys = [column for column in scope.root.of_kind("number", "date", "year") if not column.has_nulls]
-    shown = c.shown(scope.root)
-    if not keys or shown is None:
-        return None
-    key = c.rng.choice(keys)
-    columns = [shown] if shown is not key else []
-    columns += [key] if shown is key or c.chance(0.2) else []
-    for table in scope.leaves:
-        column = c.shown(table) if c.chance(0.35) else None
-        columns += [column] if column is not None else []
-    where = c.where(scope, used=[key, *columns], extra=0.5)
-    if where is None:
-        return None
-    down = c.chance(0.55)
-    asked = listed([c.say.column(column, scope) for column in columns])
-    by = c.say.phrase(key)
-    question = _order_words(c, scope, where, asked, by, key, down) if limit is None else ""
-    if limit is not None:
-        question = _top_words(c, scope, where, asked, by, key, down, limit)
-    reference = scope.reference(key)
-    tail = f" ORDER BY {reference}{' DESC' if down else ' ASC'}"
-    ranking = _block(reference, scope, where) + tail
-    sql = _block(", ".join(scope.reference(column) for column in columns), scope, where) + tail
-    return Draft(
-        sql + (f" LIMIT {limit}" if limit else ""), question, c.evidence(where), ranking=ranking, limit=limit or 0
-    )
-
-
-def _order_words(c: Composer, scope: Scope, where: Where, asked: str, by: str, key: GenColumn, down: bool) -> str:
-    if key.kind in ("date", "year"):
-        way = c.rng.choice(
-            ("from latest to earliest", "in descending order", "newest first")
-            if down
-            else ("from earliest to latest", "in ascending order", "oldest first")
-        )
-    else:
-        way = c.rng.choice(
-            ("from highest to lowest", "in descending order", "largest first")
-            if down
-            else ("from lowest to highest", "in ascending order", "smallest first")
-        )
-    return c.words(
-        f"List the {asked} of {c.say.rows(scope, where)} sorted by {by} {way}.",
-        f"Show the {asked} of all {c.say.rows(scope, where)}, ordered by {by} {way}.",
-        f"Order {c.say.rows(scope, where)} by {by} {way} and give the {asked}.",
-        f"Give the {asked} of {c.say.rows(scope, where)}; sort by {by} {way}.",
-    )
-
-
-def _top_words(
-    c: Composer, scope: Scope, where: Where, asked: str, by: str, key: GenColumn, down: bool, limit: int
-) -> str:
-    if key.kind in ("date", "year"):
-        most = c.rng.choice(("latest", "most recent") if down else ("earliest", "oldest"))
-    else:
-        most = c.rng.choice(("highest", "largest", "greatest") if down else ("lowest", "smallest"))
-    if limit == 1:
-        return c.words(
-            f"What is the {asked} of the {c.say.rows(scope, where, one=True)} with the {most} {by}?"
-            if not where.filters
-            else f"Among {c.say.rows(scope, where)}, what is the {asked} of the one with the {most} {by}?",
-            f"Of all {c.say.rows(scope, where)}, which has the {most} {by}? Give the {asked}.",
-            f"Find the single {c.say.noun(scope.root, one=True)} with the {most} {by} among {c.say.rows(scope, where)} "
-            f"and show the {asked}.",
-            f"Show the {asked} for the {most} {by} among {c.say.rows(scope, where)}.",
-        )
-    count = number_word(limit, c.rng)
-    way = "descending" if down else "ascending"
-    return c.words(
-        f"Among {c.say.rows(scope, where)}, list the {asked} of the {count} with the {most} {by}.",
-        f"Sort {c.say.rows(scope, where)} by {by} in {way} order and give the {asked} of the first {count}.",
-        f"Of all {c.say.rows(scope, where)}, show the {asked} of the {count} with the {most} {by}.",
-        f"Which {count} of the {c.say.rows(scope, where)} have the {most} {by}? Show the {asked}.",
-    )
-
-
-def _block(select: str, scope: Scope, where: Where) -> str:
-    return f"SELECT {select} FROM {scope.sql}{where.sql(scope)}"
-
-
-block = _block
-__all__ = [
-    "AGGREGATES",
-    "aggregate",
-    "arithmetic",
-    "block",
-    "count_distinct",
-    "count_rows",
-    "distinct_values",
-    "is_phrase",
-    "select_rows",
-    "sorted_rows",
-    "top_rows",
-]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from learnat.benchmarks.generated.families.common import Composer, Draft
-from learnat.benchmarks.generated.families.plain import block
+from learnat.benchmarks.generated.families.common import Composer, Draft, block
 from learnat.benchmarks.generated.filters import Filter, draw_filter, equals
 from learnat.benchmarks.generated.scope import Scope, Where, joined
 from learnat.benchmarks.generated.words import plural
