@@ -18,7 +18,7 @@ demo: $(VENV)/.runtime  ## The whole recipe on the embedded benchmark, on a CPU 
 	$(BIN)/python train.py $(ARGS)
 
 test: $(VENV)/.dev  ## All tests; those on real data need LEARNAT_DATA (ARGS="-k name …")
-	$(BIN)/python -m pytest -n 2 $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $(ARGS)
 
 lint: $(VENV)/.dev  ## ruff and mypy
 	$(BIN)/ruff check .
