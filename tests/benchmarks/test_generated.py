@@ -9,11 +9,16 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
 
 from learnat.benchmarks.generated import GeneratedBenchmark, Parameters, questions, write
+from learnat.benchmarks.generated.families import FAMILIES
 from learnat.benchmarks.generated.questions import difficulty, masked_template, token_key
 from learnat.errors import LearnatError
 from learnat.sql.canonical import canonicalize
@@ -39,7 +44,7 @@ def _run(benchmark: GeneratedBenchmark, db_id: str, sql: str) -> list[tuple[obje
 
 
 def test_the_same_seed_gives_the_same_bytes_whatever_the_hash_seed(tmp_path: Path) -> None:
-    small = {"num_databases": 3, "num_unseen_databases": 2, "train_questions": 60, "dev_questions": 20}
+    small: dict[str, Any] = {"num_databases": 3, "num_unseen_databases": 2, "train_questions": 60, "dev_questions": 20}
     script = (
         "import sys; from pathlib import Path; from learnat.benchmarks.generated import Parameters, write; "
         f"write(Path(sys.argv[1]), Parameters(**{small!r}))"
@@ -84,7 +89,17 @@ def test_a_third_joins_and_a_sixth_nests(default: GeneratedBenchmark) -> None:
         sql = [example.gold_sql for example in default.examples(split)]
         assert sum(" JOIN " in text for text in sql) / len(sql) > 1 / 3
         assert sum("(SELECT" in text for text in sql) / len(sql) > 1 / 6
-        constructs = ("HAVING", "LIMIT", "DISTINCT", "BETWEEN", "LIKE", "IS NULL", "EXISTS", "NOT IN", "strftime")
+        constructs: tuple[str, ...] = (
+            "HAVING",
+            "LIMIT",
+            "DISTINCT",
+            "BETWEEN",
+            "LIKE",
+            "IS NULL",
+            "EXISTS",
+            "NOT IN",
+            "strftime",
+        )
         constructs += ("UNION", "INTERSECT", "EXCEPT", " - ", " OR ")
         missing = [word for word in constructs if not any(word in text for text in sql)]
         assert split != "train" or not missing
@@ -205,7 +220,7 @@ def test_words_for_columns_are_unambiguous() -> None:
 
 
 def test_a_folder_is_reused_and_an_unfinished_one_is_not(tmp_path: Path) -> None:
-    small = {"num_databases": 2, "num_unseen_databases": 1, "train_questions": 20, "dev_questions": 10}
+    small: dict[str, Any] = {"num_databases": 2, "num_unseen_databases": 1, "train_questions": 20, "dev_questions": 10}
     first = GeneratedBenchmark(cache_dir=tmp_path, **small)
     written = (first.root / "manifest.json").stat().st_mtime_ns
     again = GeneratedBenchmark(cache_dir=tmp_path, **small)
@@ -254,14 +269,28 @@ def test_scales_to_many_databases_and_renames_them(tmp_path: Path, unseen_domain
         ({"rename": 2.0}, "between 0 and 1"),
     ],
 )
-def test_what_cannot_be_generated_says_why(tmp_path: Path, options: dict[str, object], message: str) -> None:
+def test_what_cannot_be_generated_says_why(tmp_path: Path, options: dict[str, Any], message: str) -> None:
     with pytest.raises(LearnatError, match=re.escape(message)):
-        GeneratedBenchmark(cache_dir=tmp_path, **options)  # type: ignore[arg-type]
+        GeneratedBenchmark(cache_dir=tmp_path, **options)
     assert not [path for path in tmp_path.iterdir() if path.suffix != ".lock"]
 
 
+def test_every_key_of_the_config_reaches_the_generator(tmp_path: Path) -> None:
+    data = OmegaConf.load(Path(__file__).parents[2] / "conf" / "data" / "generated.yaml")
+    small = {"num_databases": 3, "num_unseen_databases": 1, "train_questions": 30, "dev_questions": 6, "seed": 5}
+    assert isinstance(data, DictConfig)
+    config = OmegaConf.create({"cache_dir": str(tmp_path), "data": OmegaConf.merge(data, small, {"limit": 7})})
+    benchmark = instantiate(config.data.benchmark)
+    assert isinstance(benchmark, GeneratedBenchmark)
+    assert benchmark.manifest["parameters"] == {**small, "unseen_domains": "new", "rename": 0.0}
+    assert len(benchmark.examples("train")) == 7
+    assert benchmark.root.parent == tmp_path
+    defaults = asdict(Parameters())
+    assert defaults == {key: data[key] for key in defaults}
+
+
 def test_more_questions_than_a_database_yields(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(questions, "FAMILIES", {"own_group": questions.FAMILIES["own_group"]})
+    monkeypatch.setattr(questions, "FAMILIES", {"own_group": FAMILIES["own_group"]})
     with pytest.raises(LearnatError, match=re.escape("Raise data.num_databases")):
         GeneratedBenchmark(cache_dir=tmp_path, num_databases=1)
     assert not [path for path in tmp_path.iterdir() if path.suffix != ".lock"]
