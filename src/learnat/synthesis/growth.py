@@ -168,8 +168,11 @@ class GrowingTree:
         return next(iter(self._ask(node, 1)), node)
 
     def finish(self) -> SearchTree:
-        """The tree as it is written."""
-        nodes = tuple(_frozen(node) for node in self._nodes)
+        """The tree as it is written. Rewards are settled: it is known now which steps led to a final one."""
+        leading: set[int] = set()
+        for node in reversed(self._nodes):
+            if node.final:
+                leading |= {step.id for step in node.path()}
         example = self.example
         tree = SearchTree(
             version=TREE_VERSION,
@@ -178,7 +181,7 @@ class GrowingTree:
             question=example.question,
             evidence=example.evidence,
             gold_sql=example.gold_sql,
-            nodes=nodes,
+            nodes=tuple(_frozen(n, self._judge.reward.settle(n.reward, n.id in leading)) for n in self._nodes),
             stats=TreeStats(
                 solved=False,
                 depth=max((len(node.path()) for node in self._nodes), default=0),
@@ -190,10 +193,11 @@ class GrowingTree:
                 seconds=time.monotonic() - self._start,
             ),
         )
-        return self._judge.settle(_with_solution(tree))
+        paths = solved_paths(tree)
+        return replace(tree, stats=replace(tree.stats, solved=True, depth=len(paths[0]))) if paths else tree
 
 
-def _frozen(node: GrowingNode) -> Node:
+def _frozen(node: GrowingNode, reward: float) -> Node:
     verdict, parent = node.verdict, node.parent
     assert verdict is not None and parent is not None, "the root is not written"
     return Node(
@@ -204,16 +208,9 @@ def _frozen(node: GrowingNode) -> Node:
         included=verdict.included,
         final=verdict.final,
         pruned_by=node.pruned_by,
-        reward=verdict.reward,
-        coverage=1.0 if verdict.final else len(node.covered) / max(verdict.total, 1),
+        reward=reward,
+        coverage=1.0 if verdict.final else len(node.covered) / verdict.total,
         visits=node.visits,
         value=node.value,
         source=node.source,
     )
-
-
-def _with_solution(tree: SearchTree) -> SearchTree:
-    paths = solved_paths(tree)
-    if not paths:
-        return tree
-    return replace(tree, stats=replace(tree.stats, solved=True, depth=len(paths[0])))

@@ -89,23 +89,25 @@ class GreedySearch:
 
 @dataclass(frozen=True)
 class BeamSearch:
-    """Expands, level by level, the ``width`` living nodes of highest reward."""
+    """Expands, level by level, the ``width`` living nodes of highest reward; a level that dies out is asked again."""
 
     budget: Budget = field(default_factory=Budget)
     k: int = 4
     width: int = 3
     n_solutions: int = 1
+    max_expansions: int = 3
 
     def grow(self, tree: GrowingTree) -> None:
         beam = [tree.root]
-        while beam and tree.solutions < self.n_solutions:
+        while beam and tree.solutions < self.n_solutions and beam[0].expansions < self.max_expansions:
             level: list[GrowingNode] = []
             for node in beam:
                 if tree.exhausted:
                     return
                 tree.simulations += 1
                 level += [child for child in tree.expand(node, self.k) if child.alive]
-            beam = sorted(level, key=lambda child: -child.reward)[: self.width]
+            if level or tree.solutions:
+                beam = sorted(level, key=lambda child: -child.reward)[: self.width]
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,87 @@
+"""What is true about a proposed step: recorded for every node, whatever is pruned, so that ablations compare."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from learnat.sql import Result, Schema, SqlParseError, canonicalize, includes, is_final
+from learnat.synthesis.reward import Reward
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """``runs`` is None where there is no database to run on. ``included`` is by mode ``clause``; ``included_in`` names
+    all modes asked for under which the step is included. ``covered`` are the ids of gold's AST nodes (of ``total``)
+    that the step accounts for; ``canonical`` is its canonical SQL, or its own text when it cannot be parsed.
+    """
+
+    parses: bool
+    runs: bool | None
+    included: bool
+    final: bool
+    included_in: frozenset[str]
+    covered: frozenset[int]
+    total: int
+    reward: float
+    canonical: str
+
+
+class Judge:
+    """Judges steps against one gold query. Each text is judged, and run, once.
+
+    Args:
+        run: executes a step on the question's database; None where there is no database file.
+        modes: inclusion tests asked for besides ``clause``.
+    """
+
+    def __init__(
+        self,
+        gold: str,
+        schema: Schema,
+        reward: Reward,
+        run: Callable[[str], Result] | None,
+        modes: frozenset[str] = frozenset(),
+    ) -> None:
+        self.reward = reward
+        self._gold = gold
+        self._schema = schema
+        self._run = run
+        self._modes = sorted(modes | {"clause"})
+        self._known: dict[str, Verdict] = {}
+        self._gold_parses = self._canonical(gold) is not None
+
+    def judge(self, sql: str) -> Verdict:
+        if sql not in self._known:
+            self._known[sql] = self._judge(sql)
+        return self._known[sql]
+
+    def _judge(self, sql: str) -> Verdict:
+        canonical = self._canonical(sql)
+        runs = None if self._run is None else canonical is not None and self._run(sql).error is None
+        if not self._gold_parses:
+            # Nothing can be proved by a gold that cannot be read; only its own text is the answer.
+            final = sql.strip().rstrip("; \n") == self._gold.strip().rstrip("; \n")
+            parses = final or canonical is not None
+            return Verdict(parses, runs, False, final, frozenset(), frozenset(), 1, float(final), canonical or sql)
+        inclusions = {mode: includes(self._gold, sql, self._schema, mode=mode) for mode in self._modes}
+        clause = inclusions["clause"]
+        final = is_final(self._gold, sql, self._schema)
+        works = canonical is not None and runs is not False
+        return Verdict(
+            parses=canonical is not None,
+            runs=runs,
+            included=bool(clause),
+            final=final,
+            included_in=frozenset(mode for mode, inclusion in inclusions.items() if inclusion),
+            covered=clause.covered,
+            total=clause.total,
+            reward=self.reward.score(self._gold, sql, self._schema, runs=works, final=final),
+            canonical=canonical or sql,
+        )
+
+    def _canonical(self, sql: str) -> str | None:
+        try:
+            return canonicalize(sql, self._schema)
+        except SqlParseError:
+            return None

@@ -1,0 +1,94 @@
+"""Many questions: the same trees whatever the order, the processes or the interruptions."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import learnat.synthesis.runner as runner
+from learnat.errors import LearnatError
+from learnat.synthesis.proposers.ast import AstProposer
+from learnat.synthesis.pruning import Included, Parses, PruningRule, Runs
+from learnat.synthesis.reward import AstReward
+from learnat.synthesis.runner import Synthesizer, synthesize
+from learnat.synthesis.search import MctsSearch
+from learnat.synthesis.tree import SearchTree, read_trees
+from tests.synthesis.conftest import QUESTIONS, SmallBenchmark
+
+RULES: tuple[PruningRule, ...] = (Parses(), Runs(), Included())
+
+
+def synthesizer(seed: int = 1) -> Synthesizer:
+    return Synthesizer(AstProposer(), MctsSearch(), RULES, AstReward(), seed=seed)
+
+
+def without_seconds(path: Path) -> list[SearchTree]:
+    return [replace(tree, stats=replace(tree.stats, seconds=0.0)) for tree in read_trees(path)]
+
+
+def test_summary_and_resume(benchmark_of_music: SmallBenchmark, tmp_path: Path) -> None:
+    whole = synthesize(benchmark_of_music, "train", synthesizer(), tmp_path / "whole")
+    summary = json.loads((tmp_path / "whole" / "summary.json").read_text())
+    assert summary["solved"] == 1.0 and summary["questions"] == summary["trees"] == len(QUESTIONS)
+    assert sum(summary["depth_histogram"].values()) == len(QUESTIONS)
+    assert list(summary["by_difficulty"]) == ["easy", "hard"]
+    assert summary["branching"] > 1.0 and summary["pruned"]["included"] > 0
+
+    # Half of it, then a torn line, then the rest: the same file as in one go.
+    synthesize(SmallBenchmark(benchmark_of_music.path, limit=5), "train", synthesizer(), tmp_path / "half")
+    with (tmp_path / "half" / "trees.jsonl").open("ab") as stream:
+        stream.write(b'{"version": 1, "example_id": "train/6", "db')
+    resumed = synthesize(benchmark_of_music, "train", synthesizer(), tmp_path / "half")
+    assert without_seconds(resumed) == without_seconds(whole)
+
+    before = resumed.read_bytes()
+    assert synthesize(benchmark_of_music, "train", synthesizer(), tmp_path / "half").read_bytes() == before
+    with pytest.raises(LearnatError, match="other settings"):
+        synthesize(benchmark_of_music, "train", synthesizer(seed=2), tmp_path / "half")
+
+
+def test_worker_processes_change_nothing(
+    benchmark_of_music: SmallBenchmark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = synthesize(benchmark_of_music, "train", synthesizer(), tmp_path / "alone", workers=1)
+    monkeypatch.setattr(runner, "QUESTIONS_PER_WORKER", 1)
+    together = synthesize(benchmark_of_music, "train", synthesizer(), tmp_path / "together", workers=2)
+    assert without_seconds(alone) == without_seconds(together)
+
+
+def test_an_interrupt_keeps_what_is_done(
+    benchmark_of_music: SmallBenchmark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = 0
+    tree = Synthesizer.tree
+
+    def interrupted(self: Synthesizer, *args: object) -> SearchTree:
+        nonlocal made
+        made += 1
+        if made == 4:
+            raise KeyboardInterrupt
+        return tree(self, *args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Synthesizer, "tree", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        synthesize(benchmark_of_music, "train", synthesizer(), tmp_path)
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert (summary["trees"], summary["questions"]) == (3, len(QUESTIONS))
+    monkeypatch.undo()
+    assert len(list(read_trees(synthesize(benchmark_of_music, "train", synthesizer(), tmp_path)))) == len(QUESTIONS)
+
+
+def test_a_schema_without_database_is_enough(tmp_path: Path) -> None:
+    path = synthesize(SmallBenchmark(None), "train", synthesizer(), tmp_path)
+    assert all(tree.stats.solved for tree in read_trees(path))
+
+
+def test_synthesis_imports_no_torch() -> None:
+    code = "import sys, learnat.synthesis.runner, learnat.synthesis.proposers.ast; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
