@@ -84,9 +84,7 @@ class AstReward:
     def score(
         self, gold: str, step: str, schema: Schema | None = None, *, runs: bool = True, final: bool | None = None
     ) -> float:
-        return reward(
-            gold, step, schema, runs=runs, final=final, coverage_weight=self.coverage_weight
-        )
+        return reward(gold, step, schema, runs=runs, final=final, coverage_weight=self.coverage_weight)
 
     def settle(self, score: float, solves: bool) -> float:
         return score
@@ -95,7 +93,6 @@ class AstReward:
 @dataclass(frozen=True)
 class StringReward:
     """The edit ratio of the canonical texts, ``1 - edits / length of the longer``; no inclusion anywhere in it."""
-
 
     def score(
         self, gold: str, step: str, schema: Schema | None = None, *, runs: bool = True, final: bool | None = None
@@ -115,7 +112,6 @@ class StringReward:
 @dataclass(frozen=True)
 class OutcomeReward:
     """1 for a step that leads to a correct final step, 0 for any other; while the tree grows only a final step has 1."""
-
 
     def score(
         self, gold: str, step: str, schema: Schema | None = None, *, runs: bool = True, final: bool | None = None

@@ -1,0 +1,95 @@
+"""One spelling for every way to write a query.
+
+The order of the stages matters. Names first: a double-quoted name that matches no column, table or alias
+is a string literal in SQLite, and only after that is known can columns be qualified and ``*`` expanded.
+Then expressions, then instances (aliases), then the places of the parts, which are sorted by the names
+that the stage before gave.
+
+The canonical SQL can be executed: it returns what the original returns, in its column order, and in its row
+order where the query orders.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+from sqlglot import exp
+
+from learnat.sql.arrange import add_parentheses, arrange_clauses, arrange_from, arrange_set_operation
+from learnat.sql.instances import inline_ctes, name_instances, unwrap
+from learnat.sql.names import resolve
+from learnat.sql.parse import SqlParseError, dialect_of, parse
+from learnat.sql.rewrite import resort, rewrite
+from learnat.sql.schema import Schema
+
+
+@dataclass(frozen=True, eq=False)
+class Canonical:
+    """A canonical query. ``unresolved`` lists the names that no table explains; they stay unqualified."""
+
+    ast: exp.Expression
+    unresolved: tuple[str, ...]
+    dialect: str
+
+    @cached_property
+    def sql(self) -> str:
+        return self.ast.sql(dialect_of(self.dialect), comments=False)
+
+    @property
+    def qualified(self) -> bool:
+        return not self.unresolved
+
+
+def canonicalize(sql: str, schema: Schema | None = None, dialect: str = "sqlite") -> str:
+    """The canonical text of ``sql``; equal for queries that differ in style only, and idempotent.
+
+    Raises:
+        SqlParseError: the text is not one query.
+    """
+    return canonical(sql, schema, dialect).sql
+
+
+def canonical_ast(sql: str, schema: Schema | None = None, dialect: str = "sqlite") -> exp.Expression:
+    """The canonical tree. It is shared by all callers: copy it before changing it.
+
+    Raises:
+        SqlParseError: the text is not one query.
+    """
+    return canonical(sql, schema, dialect).ast
+
+
+def canonical(sql: str, schema: Schema | None = None, dialect: str = "sqlite") -> Canonical:
+    """The canonical form with what could not be resolved. Cached; failures are cached too.
+
+    Raises:
+        SqlParseError: the text is not one query.
+    """
+    result = _canonical(sql, schema, dialect)
+    if isinstance(result, SqlParseError):
+        raise result
+    return result
+
+
+@lru_cache(maxsize=20_000)
+def _canonical(sql: str, schema: Schema | None, dialect: str) -> Canonical | SqlParseError:
+    try:
+        root: exp.Expression = parse(sql, dialect)
+    except SqlParseError as error:
+        return error
+    names = resolve(root, schema)
+    while isinstance(root, exp.Subquery) and not any(root.args.get(key) for key in ("order", "limit", "offset")):
+        root = root.this
+    root.parent = None
+    root = rewrite(root, {uid: source.table for uid, source in names.sources.items()})
+    inline_ctes(root)
+    root = unwrap(root)
+    name_instances(root)
+    root = resort(root)
+    for select in list(root.find_all(exp.Select)):
+        arrange_from(select)
+        arrange_clauses(select)
+    for operation in list(root.find_all(exp.SetOperation)):
+        arrange_set_operation(operation)
+    add_parentheses(root)
+    return Canonical(root, tuple(names.unresolved), dialect)

@@ -1,0 +1,152 @@
+"""Is a proposed step on the way to the gold query?
+
+The principle: a step is right when a person could need its answer on the way to the gold answer, and gold's
+own clauses prove it. So the step's root block must map into a block of gold such that every condition and
+key of the step occurs there; it may leave out what gold has, and it may look up a key that gold never selects.
+What is only style (aliases, case, quoting, the order of operands and joins, a comma for JOIN, which of two
+joined columns is named, an extra key) plays no part.
+
+Modes: ``clause`` is this rule; ``strict`` also wants every projection to be one of gold's own in that block;
+``text`` is the token-tree test of the script that the authors published, kept as a baseline.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Literal
+
+from learnat.sql.blocks import NONE, QueryView, view
+from learnat.sql.matching import Match, Matcher
+from learnat.sql.parse import SqlParseError
+from learnat.sql.schema import Schema
+
+if TYPE_CHECKING:
+    from learnat.sql.execution import Executor
+
+Mode = Literal["clause", "strict", "text"]
+
+
+@dataclass(frozen=True)
+class Inclusion:
+    """The verdict on one step; true when it is included.
+
+    ``covered`` are the ids of gold's AST nodes (places in its labelled tree) that the step accounts for: under
+    the inclusion map or, for a step that is not included, the best multiset overlap. ``total`` counts gold's nodes,
+    so the coverage of a path is the size of the union over its steps, divided by ``total``.
+    """
+
+    included: bool
+    reason: str
+    covered: frozenset[int]
+    total: int
+
+    def __bool__(self) -> bool:
+        return self.included
+
+    @property
+    def coverage(self) -> float:
+        return len(self.covered) / self.total if self.total else 0.0
+
+
+def includes(
+    gold: str, step: str, schema: Schema | None = None, dialect: str = "sqlite", mode: str = "clause"
+) -> Inclusion:
+    """Whether ``step`` is a right step towards ``gold``. Cached.
+
+    A step that does not parse is not included and covers nothing.
+
+    Raises:
+        SqlParseError: gold is not one query.
+        ValueError: an unknown mode.
+    """
+    if mode not in ("clause", "strict", "text"):
+        raise ValueError(f"unknown inclusion mode {mode!r}: use clause, strict or text")
+    return _includes(gold, step, schema, dialect, mode)
+
+
+@lru_cache(maxsize=50_000)
+def _includes(gold: str, step: str, schema: Schema | None, dialect: str, mode: str) -> Inclusion:
+    whole = view(gold, schema, dialect)
+    total = len(whole.tree)
+    try:
+        part = view(step, schema, dialect)
+    except SqlParseError as error:
+        return Inclusion(False, f"does not parse: {error}", NONE, total)
+    if mode == "text":
+        from learnat.sql.token_tree import is_subtree
+
+        if not is_subtree(gold, step):
+            return Inclusion(False, "not a subtree of gold's tokens", overlap(whole, part), total)
+        return Inclusion(True, "a subtree of gold's tokens", overlap(whole, part), total)
+    match, reason = best_match(whole, part, strict=mode == "strict")
+    if match is None:
+        return Inclusion(False, reason, overlap(whole, part), total)
+    return Inclusion(True, "every condition and key is gold's", match.covered, total)
+
+
+def best_match(whole: QueryView, part: QueryView, strict: bool) -> tuple[Match | None, str]:
+    """The map of the step's root block into a block of gold that accounts for most of gold, and why there is none."""
+    if whole is part or whole.form.sql == part.form.sql:
+        return Match({}, frozenset(range(len(whole.tree)))), ""
+    matcher = Matcher(strict)
+    found = [match for block in whole.blocks if (match := matcher.root(part.root, block)) is not None]
+    return max(found, key=lambda match: len(match.covered), default=None), matcher.reason
+
+
+def overlap(whole: QueryView, part: QueryView) -> frozenset[int]:
+    """The places of gold's nodes that find a partner of the same label in the step, one for one."""
+    left = Counter(part.tree.labels)
+    covered = []
+    for place, label in enumerate(whole.tree.labels):
+        if left[label] > 0:
+            left[label] -= 1
+            covered.append(place)
+    return frozenset(covered)
+
+
+def is_final(
+    gold: str,
+    step: str,
+    schema: Schema | None = None,
+    dialect: str = "sqlite",
+    final: str = "canonical",
+    executors: Sequence[Executor] = (),
+) -> bool:
+    """Whether ``step`` is the answer itself.
+
+    ``final="canonical"``: equal to gold by canonical form. ``final="execution"``: that, or equal results on every one
+    of ``executors``, of which none may be empty or a single row of zeros and NULLs, since those prove
+    nothing.
+
+    Raises:
+        SqlParseError: gold is not one query.
+        ValueError: an unknown way to decide.
+    """
+    if final not in ("canonical", "execution"):
+        raise ValueError(f"unknown way to decide finality {final!r}: use canonical or execution")
+    whole = view(gold, schema, dialect)
+    try:
+        if whole.form.sql == view(step, schema, dialect).form.sql:
+            return True
+    except SqlParseError:
+        return False
+    return final == "execution" and bool(executors) and all(_same_result(e, gold, step) for e in executors)
+
+
+def _same_result(executor: Executor, gold: str, step: str) -> bool:
+    from learnat.sql.results import equal
+
+    expected = executor.run(gold)
+    if not expected.ok or not _telling(expected.rows):
+        return False
+    answer = executor.run(step)
+    return answer.ok and equal(expected, answer, "ordered" if "order by" in gold.lower() else "bird_set", gold)
+
+
+def _telling(rows: Sequence[Sequence[object]]) -> bool:
+    if len(rows) == 1:
+        return any(value not in (None, 0, "") for value in rows[0])
+    return bool(rows)

@@ -1,0 +1,354 @@
+"""Maps the blocks of a step into blocks of gold: the search behind inclusion.
+
+A map sends table instances of the step to table instances of gold, no two to the same, and is built by
+backtracking: a condition is checked as soon as all its instances are mapped. ``covered`` collects the places of
+gold's tree that the mapped parts account for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from learnat.sql.blocks import NONE, Block, Instance, Item, Nodes
+from learnat.sql.terms import Term, columns, equated, substitute
+
+Sigma = Mapping[int, int]
+"""Instance numbers of the step to those of gold."""
+
+_MAX_MAPS = 64
+"""Complete maps tried for one pair of blocks: more would only look for higher coverage."""
+
+
+@dataclass(frozen=True)
+class Match:
+    sigma: Sigma
+    covered: Nodes
+
+
+class Matcher:
+    """One comparison of a step with gold. ``reason`` tells, after a failure, how far the best attempt came."""
+
+    def __init__(self, strict: bool) -> None:
+        self.strict = strict
+        self.reason = "gold has no block of this kind"
+        self._progress = -1
+
+    def root(self, step: Block, gold: Block) -> Match | None:
+        """The map of a step's root block into ``gold`` that accounts for most of it."""
+        if gold.outside:
+            return self._fail(0, "the gold block cannot stand alone: it refers to a block around it")
+        return self._best(step, gold, {}, root=True)
+
+    def _best(self, step: Block, gold: Block, sigma: Sigma, root: bool) -> Match | None:
+        best: Match | None = None
+        for count, match in enumerate(self._block(step, gold, sigma, root)):
+            if best is None or len(match.covered) > len(best.covered):
+                best = match
+            if count >= _MAX_MAPS:
+                break
+        return best
+
+    def _block(self, step: Block, gold: Block, sigma: Sigma, root: bool) -> Iterator[Match]:
+        if step.operation or gold.operation:
+            if step.operation == gold.operation:
+                match = self._operation(step, gold, sigma)
+                if match is not None:
+                    yield match
+            return
+        if step.fixed != gold.fixed:
+            self._fail(1, "FROM differs in a part that can only be the same")
+            return
+        pending = list(step.conditions)
+        for found, covered in self._instances(step, gold, sigma, 0, frozenset(), pending, NONE):
+            rest = self._clauses(step, gold, found, root)
+            if rest is not None:
+                yield Match(found, covered | rest | gold.nodes)
+
+    # -- table instances and conditions ------------------------------------------------------------------
+
+    def _instances(
+        self,
+        step: Block,
+        gold: Block,
+        sigma: Sigma,
+        place: int,
+        used: frozenset[int],
+        pending: list[Item],
+        covered: Nodes,
+    ) -> Iterator[tuple[Sigma, Nodes]]:
+        known = set(sigma)
+        ready = [item for item in pending if all(c[1] in known or c[1] is None for c in columns(item.term))]
+        if place == len(step.instances):
+            ready = pending
+        for item in ready:
+            nodes = self._condition(item, gold, sigma)
+            if nodes is None:
+                self._fail(2 + place, f"condition not in gold: {_text(item)}")
+                return
+            covered |= nodes
+        if place == len(step.instances):
+            if self._connected(step, gold, sigma):
+                yield sigma, covered
+            else:
+                self._fail(2 + place, "a join condition is missing: the tables are not linked as in gold")
+            return
+        later = [item for item in pending if not any(item is done for done in ready)]
+        instance = step.instances[place]
+        candidates = [g for g in gold.instances if g.number not in used and g.table == instance.table]
+        if not candidates:
+            self._fail(2 + place, f"gold's block has no further {instance.table or 'derived table'}")
+        for candidate in candidates:
+            for extended, nodes in self._instance(instance, candidate, gold, sigma):
+                yield from self._instances(
+                    step, gold, extended, place + 1, used | {candidate.number}, later, covered | nodes
+                )
+
+    def _instance(
+        self, step: Instance, candidate: Instance, gold: Block, sigma: Sigma
+    ) -> Iterator[tuple[Sigma, Nodes]]:
+        """Map one instance, its derived table and its LEFT JOIN conditions."""
+        if (step.block is None) != (candidate.block is None):
+            return
+        extended = {**sigma, step.number: candidate.number}
+        nodes = candidate.nodes
+        if step.block is not None and candidate.block is not None:
+            inner = self._best(step.block, candidate.block, extended, root=False)
+            if inner is None:
+                return
+            extended, nodes = {**inner.sigma, **extended}, nodes | inner.covered
+        if step.outer_on is not None:
+            # Dropping a condition of a LEFT JOIN would change which rows are padded, so they must agree in full.
+            if candidate.outer_on is None or len(step.outer_on) != len(candidate.outer_on):
+                return
+            by_term: dict[Term, list[Item]] = {}
+            for item in candidate.outer_on:
+                by_term.setdefault(gold.normal(item.term), []).append(item)
+            for item in step.outer_on:
+                found = self._item(item, by_term, gold, extended)
+                if found is None:
+                    return
+                nodes |= found
+        yield extended, nodes
+
+    def _condition(self, item: Item, gold: Block, sigma: Sigma) -> Nodes | None:
+        pair = equated(item.term)
+        if pair is None:
+            return self._item(item, gold.clauses["conditions"], gold, sigma)
+        left, right = (_mapped(column, sigma) for column in pair)
+        if left == right or gold.classes.get(left, left) != gold.classes.get(right, right):
+            return None
+        wanted = ("EQ", frozenset((left, right)))
+        return frozenset().union(*(g.nodes for g in gold.conditions if g.term == wanted))
+
+    def _connected(self, step: Block, gold: Block, sigma: Sigma) -> bool:
+        """Whether the step links its inner-joined tables as far as gold does: a cross product answers nothing."""
+        if len(step.instances) < 2:
+            return True
+        of_gold = _components(gold, {instance.number: instance.number for instance in gold.instances})
+        of_step = _components(step, sigma)
+        return len(set(of_step.values())) <= len({of_gold[number] for number in of_step})
+
+    # -- the other clauses -------------------------------------------------------------------------------
+
+    def _clauses(self, step: Block, gold: Block, sigma: Sigma, root: bool) -> Nodes | None:
+        covered: set[int] = set()
+        stage = 3 + len(step.instances)
+        checks: tuple[tuple[str, Callable[[], Nodes | None]], ...] = (
+            ("grouping differs", lambda: self._grouping(step, gold, sigma)),
+            ("HAVING condition not in gold", lambda: self._each(step.having, gold.clauses["having"], gold, sigma)),
+            ("order or limit not gold's", lambda: self._ordering(step, gold, sigma)),
+            ("projection not in gold's block", lambda: self._projections(step, gold, sigma, root)),
+            ("DISTINCT not in gold", lambda: self._distinct(step, gold, sigma)),
+        )
+        for place, (reason, check) in enumerate(checks):
+            nodes = check()
+            if nodes is None:
+                self._fail(stage + place, reason)
+                return None
+            covered |= nodes
+        return frozenset(covered)
+
+    def _each(
+        self, items: tuple[Item, ...], candidates: Mapping[Term, list[Item]], gold: Block, sigma: Sigma
+    ) -> Nodes | None:
+        covered: set[int] = set()
+        for item in items:
+            nodes = self._item(item, candidates, gold, sigma)
+            if nodes is None:
+                return None
+            covered |= nodes
+        return frozenset(covered)
+
+    def _item(self, item: Item, candidates: Mapping[Term, list[Item]], gold: Block, sigma: Sigma) -> Nodes | None:
+        """The places of the gold items equal to ``item``, with nested blocks that include the item's; None without one."""
+        wanted = gold.normal(_mapped(item.term, sigma))
+        found: Nodes | None = None
+        for other in candidates.get(wanted, ()):
+            if item.flag != other.flag:
+                continue
+            covered = other.nodes
+            for inner, outer in zip(item.blocks, other.blocks, strict=True):
+                match = self._best(inner, outer, sigma, root=False)
+                if match is None:
+                    break
+                covered |= match.covered
+            else:
+                found = covered if found is None else found | covered
+        return found
+
+    def _grouping(self, step: Block, gold: Block, sigma: Sigma) -> Nodes | None:
+        """A key more or less is style where a primary key among the keys decides it; otherwise aggregates differ."""
+        keys = {gold.normal(_mapped(item.term, sigma)) for item in step.group}
+        gold_keys = set(gold.clauses["group"])
+        if not all(_decided(key, gold_keys, gold) for key in keys):
+            return None
+        if (step.aggregates or step.having) and not all(_decided(key, keys, gold) for key in gold_keys):
+            return None
+        matched = (item for key in keys for item in gold.clauses["group"].get(key, ()))
+        return frozenset().union(*(item.nodes for item in matched))
+
+    def _ordering(self, step: Block, gold: Block, sigma: Sigma) -> Nodes | None:
+        places: list[int] = []
+        covered: set[int] = set()
+        for item in step.order:
+            nodes = self._item(item, gold.clauses["order"], gold, sigma)
+            if nodes is None:
+                return None
+            covered |= nodes
+            places.append(next(p for p, g in enumerate(gold.order) if g.nodes <= nodes and g.flag == item.flag))
+        if places != sorted(set(places)):
+            return None
+        if step.limit is not None:
+            if gold.limit is None or step.limit.term != gold.limit.term or len(places) != len(gold.order):
+                return None
+            covered |= gold.limit.nodes
+        return frozenset(covered)
+
+    def _projections(self, step: Block, gold: Block, sigma: Sigma, root: bool) -> Nodes | None:
+        own = gold.clauses["projections"]
+        covered: set[int] = set()
+        if not root and step.role == "from":
+            # What is read from a derived table is compared where it is read, so it may offer more or less.
+            for item in step.projections:
+                covered |= self._item(item, own, gold, sigma) or NONE
+            return frozenset(covered)
+        if not root and step.role != "exists":
+            return self._same_projections(step, gold, sigma)
+        for item in step.projections:
+            nodes = self._item(item, own, gold, sigma)
+            if nodes is None and not self.strict:
+                nodes = self._looked_up(item, step, gold, sigma)
+            if nodes is None:
+                return None
+            covered |= nodes
+        return frozenset(covered)
+
+    def _looked_up(self, item: Item, step: Block, gold: Block, sigma: Sigma) -> Nodes | None:
+        """A projection that gold does not select, but uses: a column, an aggregate or expression, a primary key."""
+        if item.term[0] == "literal":
+            return None
+        nodes = self._item(item, gold.parts, gold, sigma)
+        if item.term[0] == "column":
+            return NONE if nodes is not None or self._is_key(item.term, step) else None
+        return nodes
+
+    def _same_projections(self, step: Block, gold: Block, sigma: Sigma) -> Nodes | None:
+        """Inside a condition or a set operation the values compared are part of the meaning."""
+        if len(step.projections) != len(gold.projections):
+            return None
+        covered: set[int] = set()
+        for item, other in zip(step.projections, gold.projections, strict=True):
+            nodes = self._item(item, {gold.normal(other.term): [other]}, gold, sigma)
+            if nodes is None:
+                return None
+            covered |= nodes
+        return frozenset(covered)
+
+    def _is_key(self, term: Term, step: Block) -> bool:
+        return term[0] == "column" and any(
+            instance.number == term[1] and term[2] in instance.primary_key for instance in step.instances
+        )
+
+    def _distinct(self, step: Block, gold: Block, sigma: Sigma) -> Nodes | None:
+        """DISTINCT may be dropped; added only where duplicates play no part in gold."""
+        if step.distinct is None:
+            return NONE
+        if gold.distinct is not None:
+            return gold.distinct
+        if gold.role in ("in", "exists", "branch"):
+            return NONE
+        terms = {gold.normal(_mapped(item.term, sigma)) for item in step.projections}
+        if gold.group and terms <= set(gold.clauses["group"]):
+            return NONE
+        counted = {part for term in gold.parts for part in _distinct_operands(term)}
+        return NONE if terms <= counted else None
+
+    # -- set operations ----------------------------------------------------------------------------------
+
+    def _operation(self, step: Block, gold: Block, sigma: Sigma) -> Match | None:
+        """Branches of a chain may be left out; those kept project what gold's project."""
+        ordering = self._ordering(step, gold, sigma)
+        if ordering is None:
+            return self._fail(1, "order or limit not gold's")
+        covered = ordering | gold.nodes
+        free = list(gold.branches)
+        for place, branch in enumerate(step.branches):
+            candidates = [gold.branches[place]] if step.operation.startswith("Except") else list(free)
+            matches = [(c, m) for c in candidates if (m := self._best(branch, c, sigma, root=False)) is not None]
+            if not matches:
+                return self._fail(1, "a branch of the set operation is not gold's")
+            chosen, match = max(matches, key=lambda pair: len(pair[1].covered))
+            free = [other for other in free if other is not chosen]
+            covered |= match.covered
+        return Match(dict(sigma), covered)
+
+    def _fail(self, progress: int, reason: str) -> None:
+        if progress > self._progress:
+            self._progress, self.reason = progress, reason
+
+
+def _mapped(term: Term, sigma: Sigma) -> Term:
+    def new(column: Term) -> Term:
+        name = column[2]
+        number = sigma.get(column[1], column[1])
+        return ("column", number, substitute(name, new) if isinstance(name, tuple) and name[0] != "place" else name)
+
+    return substitute(term, new)
+
+
+def _components(block: Block, numbers: Sigma) -> dict[int, int]:
+    """The connected component of each instance of ``block``, named by ``numbers``, under its join conditions."""
+    component = {numbers[instance.number]: numbers[instance.number] for instance in block.instances}
+    links = list(block.conditions)
+    for instance in block.instances:
+        links += instance.outer_on or ()
+    for item in links:
+        ends = {numbers[c[1]] for c in columns(item.term) if c[1] in numbers} & set(component)
+        names = {component[end] for end in ends}
+        if len(names) > 1:
+            keep = min(names)
+            component = {end: keep if name in names else name for end, name in component.items()}
+    return component
+
+
+def _decided(key: Term, keys: set[Term], gold: Block) -> bool:
+    """``key`` is among ``keys``, or a primary key among them decides it."""
+    if key in keys:
+        return True
+    if key[0] != "column":
+        return False
+    for instance in gold.instances:
+        primary = {gold.normal(("column", instance.number, name)) for name in instance.primary_key}
+        if instance.number == key[1] and primary and primary <= keys:
+            return True
+    return False
+
+
+def _distinct_operands(term: Term) -> Iterator[Term]:
+    if term[0] == "Count" and len(term) == 2 and term[1][1][0] == "Distinct":
+        yield from term[1][1][1][1:]
+
+
+def _text(item: Item) -> str:
+    return item.node.sql() if item.node is not None else "?"

@@ -1,0 +1,356 @@
+"""One way to write each predicate and expression: rewriting rules that never change a result.
+
+Every rule holds under SQLite's three-valued logic, affinities and collations: redundant parentheses go,
+AND and OR are flat, sorted and without repeats, operands of ``= != + *`` are sorted (a literal comes
+last), BETWEEN becomes two bounds, NOT is pushed into comparisons, ``x = 1 OR x = 2`` becomes ``IN``,
+``IIF`` becomes ``CASE``, ``COUNT(1)`` becomes ``COUNT(*)``, cast types become their affinity, and a numeral
+compared with a column of known affinity loses its quotes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+
+from sqlglot import exp
+
+from learnat.sql.schema import Table
+
+_MIRROR: dict[type[exp.Expression], type[exp.Expression]] = {
+    exp.GT: exp.LT,
+    exp.LT: exp.GT,
+    exp.GTE: exp.LTE,
+    exp.LTE: exp.GTE,
+}
+_NEGATED: dict[type[exp.Expression], type[exp.Expression]] = {
+    exp.EQ: exp.NEQ,
+    exp.NEQ: exp.EQ,
+    exp.GT: exp.LTE,
+    exp.GTE: exp.LT,
+    exp.LT: exp.GTE,
+    exp.LTE: exp.GT,
+    exp.NullSafeEQ: exp.NullSafeNEQ,
+    exp.NullSafeNEQ: exp.NullSafeEQ,
+}
+_COMPARISONS = (exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE)
+_PREDICATES = (*_COMPARISONS, exp.And, exp.Or, exp.Not, exp.In, exp.Is, exp.Like, exp.Glob, exp.Between, exp.Exists)
+_INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,17})\Z")
+_FLAT = frozenset({exp.And, exp.Or})
+_UNORDERED = frozenset({exp.And, exp.Or, exp.EQ, exp.NEQ, exp.NullSafeEQ, exp.NullSafeNEQ, exp.Add, exp.Mul})
+_SKIPPED_ARGS = frozenset({"big_int", "safe", "typed", "nulls_first", "copy"})
+
+
+def fingerprint(node: exp.Expression, names: Mapping[str, str] | None = None) -> str:
+    """A text that is equal for trees equal up to the order of commutative operands.
+
+    ``names`` replaces instance aliases.
+    """
+    if isinstance(node, exp.Column):
+        table = node.table
+        return f"{names.get(table, table) if names else table}.{node.name}"
+    if isinstance(node, exp.Literal):
+        return repr(node.this) if node.is_string else node.this
+    if isinstance(node, exp.Identifier):
+        return str(names.get(node.this, node.this) if names else node.this)
+    if isinstance(node, exp.Paren):
+        return fingerprint(node.this, names)
+    kind = type(node)
+    if kind in _UNORDERED:
+        parts = (
+            [fingerprint(part, names) for part in _operands(node, kind)]
+            if kind in _FLAT
+            else [
+                fingerprint(node.this, names),
+                fingerprint(node.expression, names),
+            ]
+        )
+        return f"{kind.__name__}({' '.join(sorted(parts))})"
+    if kind in (exp.GT, exp.GTE):
+        return f"{_MIRROR[kind].__name__}({fingerprint(node.expression, names)} {fingerprint(node.this, names)})"
+    if kind in (exp.LT, exp.LTE):
+        return f"{kind.__name__}({fingerprint(node.this, names)} {fingerprint(node.expression, names)})"
+    parts = []
+    for key, value in sorted(node.args.items()):
+        if value is None or value is False or value == [] or key in _SKIPPED_ARGS:
+            continue
+        if isinstance(value, exp.Expression):
+            parts.append(f"{key}={fingerprint(value, names)}")
+        elif isinstance(value, list):
+            inner = ",".join(fingerprint(v, names) if isinstance(v, exp.Expression) else str(v) for v in value)
+            parts.append(f"{key}=[{inner}]")
+        else:
+            parts.append(f"{key}={str(value).upper()}")
+    return f"{kind.__name__}({' '.join(parts)})"
+
+
+def conjuncts(node: exp.Expression | None) -> list[exp.Expression]:
+    """The operands of nested ANDs, from left to right; ``TRUE`` is no condition."""
+    return [] if node is None else [part for part in _operands(node, exp.And) if not _is_true(part)]
+
+
+def conjunction(parts: Iterable[exp.Expression]) -> exp.Expression | None:
+    """Sorted, without repeats, nested to the left; None for no parts."""
+    return _combine(list(parts), exp.And)
+
+
+def resort(node: exp.Expression) -> exp.Expression:
+    """Sort commutative operands again, after the names in them have changed."""
+    return _Rewriter({}, _SORTING).visit(node)
+
+
+def rewrite(node: exp.Expression, tables: Mapping[str, Table | None]) -> exp.Expression:
+    """Rewrite ``node`` from the leaves up, in place; the node to stand in its place.
+
+    ``tables`` gives the table of each instance alias, for the affinity of its columns.
+    """
+    return _Rewriter(tables).visit(node)
+
+
+class _Rewriter:
+    def __init__(self, tables: Mapping[str, Table | None], rules: Rules | None = None) -> None:
+        self.tables = tables
+        self.rules = _RULES if rules is None else rules
+
+    def visit(self, node: exp.Expression) -> exp.Expression:
+        if isinstance(node, (exp.Column, exp.Literal, exp.Identifier)):
+            return node
+        for key, value in list(node.args.items()):
+            if isinstance(value, exp.Expression):
+                new = self.visit(value)
+                if new is not value:
+                    node.set(key, new)
+            elif isinstance(value, list):
+                items = [self.visit(item) if isinstance(item, exp.Expression) else item for item in value]
+                if any(new is not old for new, old in zip(items, value, strict=True)):
+                    node.set(key, items)
+        rule = self.rules.get(type(node))
+        return node if rule is None else rule(self, node)
+
+    def paren(self, node: exp.Expression) -> exp.Expression:
+        return node.this
+
+    def comparison(self, node: exp.Expression) -> exp.Expression:
+        left, right = node.this, node.expression
+        if isinstance(left, exp.Tuple) or isinstance(right, exp.Tuple):
+            return node
+        left, right = self.unquote(left, right), self.unquote(right, left)
+        if _rank(right) < _rank(left):
+            kind = _MIRROR.get(type(node), type(node))
+            return kind(this=right, expression=left)
+        node.set("this", left)
+        node.set("expression", right)
+        return node
+
+    def commutative(self, node: exp.Expression) -> exp.Expression:
+        if _rank(node.expression) < _rank(node.this):
+            return type(node)(this=node.expression, expression=node.this)
+        return node
+
+    def unquote(self, literal: exp.Expression, other: exp.Expression) -> exp.Expression:
+        """SQLite applies the column's affinity to the literal, so ``'5'`` and ``5`` compare alike."""
+        if (
+            isinstance(literal, exp.Literal)
+            and literal.is_string
+            and _INTEGER.match(literal.this)
+            and isinstance(other, exp.Column)
+            and self.affinity(other)
+        ):
+            number = exp.Literal.number(literal.this.lstrip("-"))
+            return exp.Neg(this=number) if literal.this.startswith("-") else number
+        return literal
+
+    def affinity(self, column: exp.Column) -> str:
+        table = self.tables.get(column.table)
+        found = table.column(column.name) if table is not None else None
+        return affinity(found.type) if found is not None else ""
+
+    def between(self, node: exp.Expression) -> exp.Expression:
+        low = self.comparison(exp.GTE(this=node.this, expression=node.args["low"]))
+        high = self.comparison(exp.LTE(this=node.this.copy(), expression=node.args["high"]))
+        return self.connector(exp.And(this=low, expression=high))
+
+    def negation(self, node: exp.Expression) -> exp.Expression:
+        inner = node.this
+        kind = _NEGATED.get(type(inner))
+        if kind is not None:
+            return kind(this=inner.this, expression=inner.expression)
+        if isinstance(inner, exp.Not) and isinstance(inner.this, _PREDICATES):
+            return inner.this
+        if isinstance(inner, (exp.And, exp.Or)):
+            parts = _operands(inner, type(inner))
+            if all(isinstance(part, _PREDICATES) for part in parts):
+                dual = exp.Or if isinstance(inner, exp.And) else exp.And
+                negated = [self.negation(exp.Not(this=part)) for part in parts]
+                return self._merged(negated, dual)
+        return node
+
+    def connector(self, node: exp.Expression) -> exp.Expression:
+        return self._merged(_operands(node, type(node)), type(node))
+
+    def _merged(self, parts: list[exp.Expression], kind: type[exp.Expression]) -> exp.Expression:
+        parts = [leaf for part in parts for leaf in _operands(part, kind)]
+        if kind is exp.And and len(parts) > 1:
+            parts = [part for part in parts if not _is_true(part)] or parts[:1]
+        if kind is exp.Or:
+            parts = self._membership(parts)
+        combined = _combine(parts, kind)
+        assert combined is not None
+        return combined
+
+    def _membership(self, parts: list[exp.Expression]) -> list[exp.Expression]:
+        """``x = 1 OR x IN (2, 3)`` is ``x IN (1, 2, 3)``."""
+        groups: dict[str, list[exp.Expression]] = {}
+        for part in parts:
+            listed = isinstance(part, exp.In) and part.expressions and all(map(_is_constant, part.expressions))
+            equal = isinstance(part, exp.EQ) and _is_constant(part.expression)
+            if (listed or equal) and isinstance(part.this, exp.Column):
+                groups.setdefault(fingerprint(part.this), []).append(part)
+        merged = list(parts)
+        for group in groups.values():
+            if len(group) > 1:
+                values = [v for part in group for v in (part.expressions or [part.expression])]
+                merged = [part for part in merged if not any(part is member for member in group)]
+                merged.append(self.membership(exp.In(this=group[0].this, expressions=values)))
+        return merged
+
+    def membership(self, node: exp.Expression) -> exp.Expression:
+        values = node.expressions
+        if not values or not all(map(_is_constant, values)):
+            return node
+        values = [self.unquote(value, node.this) for value in values]
+        unique = {fingerprint(value): value for value in values}
+        if len(unique) == 1:
+            return self.comparison(exp.EQ(this=node.this, expression=next(iter(unique.values()))))
+        node.set("expressions", [unique[key] for key in sorted(unique)])
+        return node
+
+    def count(self, node: exp.Expression) -> exp.Expression:
+        if isinstance(node.this, exp.Literal):
+            node.set("this", exp.Star())
+        return node
+
+    def extreme(self, node: exp.Expression) -> exp.Expression:
+        if isinstance(node.this, exp.Distinct) and len(node.this.expressions) == 1:
+            node.set("this", node.this.expressions[0])
+        return node
+
+    def iif(self, node: exp.Expression) -> exp.Expression:
+        if isinstance(node.parent, exp.Case) and node.arg_key == "ifs":
+            return node
+        branch = exp.If(this=node.this, true=node.args["true"])
+        return self.case(exp.Case(ifs=[branch], default=node.args.get("false")))
+
+    def case(self, node: exp.Expression) -> exp.Expression:
+        base = node.args.get("this")
+        if isinstance(base, exp.Column):
+            for branch in node.args["ifs"]:
+                branch.set("this", self.comparison(exp.EQ(this=base.copy(), expression=branch.this)))
+            node.set("this", None)
+        if isinstance(node.args.get("default"), exp.Null):
+            node.set("default", None)
+        return node
+
+    def cast(self, node: exp.Expression) -> exp.Expression:
+        target = node.args["to"]
+        name = target.this.value if isinstance(target.this, exp.DataType.Type) else str(target.this)
+        node.set("to", exp.DataType(this=_CAST_TYPES[affinity(name) or "NUMERIC"]))
+        return node
+
+    def exists(self, node: exp.Expression) -> exp.Expression:
+        query = node.this.this if isinstance(node.this, exp.Subquery) else node.this
+        if isinstance(query, exp.Select) and not any(item.find(exp.AggFunc) for item in query.expressions):
+            query.set("expressions", [exp.Literal.number(1)])
+            query.set("distinct", None)
+        if isinstance(node.this, exp.Subquery):
+            node.set("this", query)
+        return node
+
+
+_CAST_TYPES = {
+    "INTEGER": exp.DataType.Type.INT,
+    "REAL": exp.DataType.Type.DOUBLE,
+    "TEXT": exp.DataType.Type.TEXT,
+    "BLOB": exp.DataType.Type.BLOB,
+    "NUMERIC": exp.DataType.Type.DECIMAL,
+}
+
+Rules = Mapping[type[exp.Expression], Callable[[_Rewriter, exp.Expression], exp.Expression]]
+
+_RULES: Rules = {
+    exp.Paren: _Rewriter.paren,
+    **dict.fromkeys(_COMPARISONS, _Rewriter.comparison),
+    exp.NullSafeEQ: _Rewriter.commutative,
+    exp.NullSafeNEQ: _Rewriter.commutative,
+    exp.Add: _Rewriter.commutative,
+    exp.Mul: _Rewriter.commutative,
+    exp.Between: _Rewriter.between,
+    exp.Not: _Rewriter.negation,
+    exp.And: _Rewriter.connector,
+    exp.Or: _Rewriter.connector,
+    exp.In: _Rewriter.membership,
+    exp.Count: _Rewriter.count,
+    exp.Max: _Rewriter.extreme,
+    exp.Min: _Rewriter.extreme,
+    exp.If: _Rewriter.iif,
+    exp.Case: _Rewriter.case,
+    exp.Cast: _Rewriter.cast,
+    exp.Exists: _Rewriter.exists,
+}
+
+_SORTING: Rules = {
+    kind: _RULES[kind] for kind in (*_COMPARISONS, exp.NullSafeEQ, exp.NullSafeNEQ, exp.Add, exp.Mul, exp.And, exp.Or)
+}
+
+
+def affinity(declared: str) -> str:
+    """SQLite's affinity of a declared type (https://www.sqlite.org/datatype3.html, 3.1); "" for BLOB or none."""
+    upper = declared.upper()
+    if "INT" in upper:
+        return "INTEGER"
+    if any(word in upper for word in ("CHAR", "CLOB", "TEXT")):
+        return "TEXT"
+    if not upper or "BLOB" in upper:
+        return ""
+    if any(word in upper for word in ("REAL", "FLOA", "DOUB")):
+        return "REAL"
+    return "NUMERIC"
+
+
+def _operands(node: exp.Expression, kind: type[exp.Expression]) -> list[exp.Expression]:
+    found: list[exp.Expression] = []
+    stack = [node]
+    while stack:
+        top = stack.pop()
+        top = top.unnest() if isinstance(top, exp.Paren) else top
+        if type(top) is kind:
+            stack += [top.expression, top.this]
+        else:
+            found.append(top)
+    return found
+
+
+def _combine(parts: list[exp.Expression], kind: type[exp.Expression]) -> exp.Expression | None:
+    unique = {fingerprint(part): part for part in parts}
+    result: exp.Expression | None = None
+    for key in sorted(unique):
+        result = unique[key] if result is None else kind(this=result, expression=unique[key])
+    return result
+
+
+def _is_true(node: exp.Expression) -> bool:
+    return isinstance(node, exp.Boolean) and bool(node.this)
+
+
+def _is_constant(node: exp.Expression) -> bool:
+    return isinstance(node, exp.Literal) or (isinstance(node, exp.Neg) and isinstance(node.this, exp.Literal))
+
+
+def _rank(node: exp.Expression) -> tuple[int, str]:
+    """Columns before other expressions, before subqueries, before constants; then by text."""
+    if _is_constant(node) or isinstance(node, (exp.Null, exp.Boolean)):
+        rank = 3
+    elif isinstance(node, exp.Query):
+        rank = 2
+    else:
+        rank = 0 if isinstance(node, exp.Column) else 1
+    return rank, fingerprint(node)

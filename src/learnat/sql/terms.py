@@ -1,0 +1,72 @@
+"""Expressions as terms: nested tuples that are equal for equal expressions.
+
+``("column", number, name)`` is a column of the table instance with that number (None: nobody knows whose);
+the name of a derived table's column is itself a tuple that says what it stands for. ``BLOCK`` stands for a nested
+query. Operands of commutative operators are sets, so their order plays no part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+Term = tuple[Any, ...]
+BLOCK: Term = ("block",)
+
+
+def substitute(term: Term, new: Callable[[Term], Term]) -> Term:
+    """``term`` with each column exchanged for ``new(column)``."""
+    if term[0] == "column":
+        return new(term)
+    return tuple(_part(part, new) for part in term)
+
+
+def _part(part: Any, new: Callable[[Term], Term]) -> Any:
+    if isinstance(part, tuple):
+        return substitute(part, new) if part else part
+    if isinstance(part, frozenset):
+        return frozenset(substitute(inner, new) for inner in part)
+    return part
+
+
+def columns(term: Term) -> Iterator[Term]:
+    """The columns in ``term``, also those that a derived table's column stands for."""
+    if term[0] == "column":
+        yield term
+        if isinstance(term[2], tuple):
+            yield from columns(term[2])
+        return
+    for part in term:
+        if isinstance(part, tuple) and part:
+            yield from columns(part)
+        elif isinstance(part, frozenset):
+            for inner in part:
+                yield from columns(inner)
+
+
+def equated(term: Term) -> tuple[Term, Term] | None:
+    """The columns of two instances that a join equality equates; None for any other condition."""
+    if term[0] != "EQ" or len(term) != 2 or len(term[1]) != 2:
+        return None
+    left, right = term[1]
+    if left[0] == right[0] == "column" and left[1] != right[1] and None not in (left[1], right[1]):
+        return left, right
+    return None
+
+
+def column_classes(terms: list[Term]) -> dict[Term, Term]:
+    """The columns that the join equalities among ``terms`` make equal, each with the one that stands for its class."""
+    parent: dict[Term, Term] = {}
+
+    def find(column: Term) -> Term:
+        while parent[column] != column:
+            column = parent[column]
+        return column
+
+    for term in terms:
+        pair = equated(term)
+        if pair is not None:
+            for column in pair:
+                parent.setdefault(column, column)
+            parent[find(pair[1])] = find(pair[0])
+    return {column: find(column) for column in parent}
