@@ -125,6 +125,6 @@ def music(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture()
+@pytest.fixture
 def benchmark_of_music(music: Path) -> SmallBenchmark:
     return SmallBenchmark(music)

@@ -58,7 +58,9 @@ def test_gold_is_cut_in_the_order_of_its_evaluation(gold: str) -> None:
 def test_granularity_block_keeps_whole_blocks_only() -> None:
     for _, gold in QUESTIONS:
         blocks = [render(cut.query) for cut in cuts(bind(gold, SCHEMA), SCHEMA, "block")]
-        assert len(blocks) == {QUESTIONS[5][1]: 1, QUESTIONS[6][1]: 1, QUESTIONS[7][1]: 2, QUESTIONS[9][1]: 1}.get(gold, 0)
+        assert len(blocks) == {QUESTIONS[5][1]: 1, QUESTIONS[6][1]: 1, QUESTIONS[7][1]: 2, QUESTIONS[9][1]: 1}.get(
+            gold, 0
+        )
     with pytest.raises(LearnatError, match="'block'"):
         cuts(bind(QUESTIONS[0][1], SCHEMA), SCHEMA, "blok")
 
@@ -114,7 +116,9 @@ def test_most_mutants_run(music: Path) -> None:
     connection = sqlite3.connect(music)
     runs = []
     for _, gold in QUESTIONS:
-        for mutant in Mutator(SCHEMA, {kind: 1.0 for kind in MUTATIONS if kind != "table"}).mutants(gold, random.Random(1)):
+        for mutant in Mutator(SCHEMA, {kind: 1.0 for kind in MUTATIONS if kind != "table"}).mutants(
+            gold, random.Random(1)
+        ):
             try:
                 connection.execute(mutant.sql).fetchall()
                 runs.append(True)

@@ -114,7 +114,12 @@ def test_duplicates_and_steps_without_progress_are_pruned_as_such(benchmark_of_m
 
     class Repeating:
         def propose(self, example: Example, schema: Schema, path: Sequence[Step], k: int, rng: object) -> Proposals:
-            sqls = ["select NAME from singer where 30 < age", "SELECT name FROM singer", "SELECT nme FROM singer", "SELEC"]
+            sqls = [
+                "select NAME from singer where 30 < age",
+                "SELECT name FROM singer",
+                "SELECT nme FROM singer",
+                "SELEC",
+            ]
             return Proposals(tuple(Proposal("", sql, "x") for sql in sqls))
 
     search = MctsSearch(Budget(max_simulations=2))

@@ -30,7 +30,13 @@ def tree(example_id: str = "train/0", *nodes: Node) -> SearchTree:
     return SearchTree(1, example_id, "music", "Où?", "", "SELECT 1", nodes, stats)
 
 
-BRANCHING = tree("train/0", node(1, 0), node(2, 0, included=False, pruned_by="included"), node(3, 1, final=True), node(4, 0, final=True))
+BRANCHING = tree(
+    "train/0",
+    node(1, 0),
+    node(2, 0, included=False, pruned_by="included"),
+    node(3, 1, final=True),
+    node(4, 0, final=True),
+)
 
 
 def test_a_tree_survives_the_round_trip() -> None:

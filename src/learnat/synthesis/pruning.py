@@ -85,7 +85,7 @@ class Duplicate:
 
 @dataclass(frozen=True)
 class Progress:
-    """Refuses a step that accounts for no part of gold beyond what the path before it does; a final step is progress."""
+    """Refuses a step that accounts for nothing of gold beyond what the path before it does; final is progress."""
 
     name: ClassVar[str] = "progress"
 

@@ -33,7 +33,7 @@ class MctsSearch:
     k: int = 4
     c: float = 1.41
     n_solutions: int = 1
-    max_expansions: int = 3
+    max_expansions: int = 6
 
     def grow(self, tree: GrowingTree) -> None:
         while tree.solutions < self.n_solutions and not tree.exhausted:
@@ -76,7 +76,7 @@ class GreedySearch:
 
     budget: Budget = field(default_factory=Budget)
     k: int = 4
-    max_expansions: int = 3
+    max_expansions: int = 6
 
     def grow(self, tree: GrowingTree) -> None:
         node = tree.root
@@ -95,7 +95,7 @@ class BeamSearch:
     k: int = 4
     width: int = 3
     n_solutions: int = 1
-    max_expansions: int = 3
+    max_expansions: int = 6
 
     def grow(self, tree: GrowingTree) -> None:
         beam = [tree.root]

@@ -60,7 +60,7 @@ def summarize(
     levels: Sequence[str] = (),
     skipped: int = 0,
 ) -> Summary:
-    """The summary of those ``trees`` whose example id ``difficulty`` lists (ids in it without a tree count as not done).
+    """The summary of those ``trees`` whose example id ``difficulty`` lists; its ids without a tree are not done yet.
 
     ``rules`` and ``levels`` give the order of pruning rules and difficulties; a rule that pruned nothing shows 0.
     """
@@ -70,7 +70,9 @@ def summarize(
     sources: Counter[str] = Counter()
     parents = 0
     for tree in kept:
-        totals.update({f.name: getattr(tree.stats, f.name) for f in fields(tree.stats) if f.name not in ("solved", "depth")})
+        totals.update(
+            {f.name: getattr(tree.stats, f.name) for f in fields(tree.stats) if f.name not in ("solved", "depth")}
+        )
         pruned.update(node.pruned_by for node in tree.nodes if node.pruned_by is not None)
         sources.update(node.source for node in tree.nodes)
         parents += len({node.parent for node in tree.nodes})
@@ -143,7 +145,11 @@ def print_summary(summary: Summary, console: Console | None = None) -> None:
     console.print(run)
     console.print(_solved_table("Solved by depth (steps)", "depth", summary.by_depth, summary.depth_histogram))
     console.print(_solved_table("Solved by difficulty", "difficulty", summary.by_difficulty))
-    console.print(_count_table("Nodes by pruning rule", {"(kept)": summary.nodes - sum(summary.pruned.values()), **summary.pruned}))
+    console.print(
+        _count_table(
+            "Nodes by pruning rule", {"(kept)": summary.nodes - sum(summary.pruned.values()), **summary.pruned}
+        )
+    )
     console.print(_count_table("Nodes by source", summary.sources))
 
 

@@ -158,7 +158,9 @@ def read_trees(path: Path) -> Iterator[SearchTree]:
     try:
         stream = path.open("rb")
     except OSError as error:
-        raise LearnatError(f"{path}: no tree file can be read there ({error.strerror}). synthesize.py writes one.") from error
+        raise LearnatError(
+            f"{path}: no tree file can be read there ({error.strerror}). synthesize.py writes one."
+        ) from error
     with stream:
         for number, raw in enumerate(stream, start=1):
             if not raw.endswith(b"\n"):

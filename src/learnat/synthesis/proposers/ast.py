@@ -128,5 +128,7 @@ def next_steps(chains: Sequence[Sequence[Step]], path: Sequence[Step]) -> list[S
     """
     agreement = [sum(a.sql == b.sql for a, b in zip(chain, path, strict=False)) for chain in chains]
     best = max(agreement)
-    steps = [chain[min(len(path), len(chain) - 1)] for chain, same in zip(chains, agreement, strict=True) if same == best]
+    steps = [
+        chain[min(len(path), len(chain) - 1)] for chain, same in zip(chains, agreement, strict=True) if same == best
+    ]
     return list({step.sql: step for step in reversed(steps)}.values())[::-1]

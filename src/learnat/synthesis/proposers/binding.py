@@ -23,12 +23,12 @@ class Source:
     """One table instance of a block: ``table`` is None for a derived table, a CTE or a table the schema lacks."""
 
     alias: str
-    node: exp.Expression
+    node: exp.Expr
     table: Table | None
     join: exp.Join | None
 
 
-def bind(sql: str, schema: Schema) -> exp.Expression:
+def bind(sql: str, schema: Schema) -> exp.Expr:
     """Parse ``sql``; mark each column with its block and instance; turn quoted names that name nothing into strings.
 
     SQLite reads a double-quoted word that matches no column as a string, and Spider relies on it.
@@ -49,7 +49,9 @@ def sources(select: exp.Select, schema: Schema) -> list[Source]:
     nodes = [(start.this, None)] if start else []
     nodes += [(join.this, join) for join in select.args.get("joins") or ()]
     return [
-        Source(node.alias_or_name.casefold(), node, schema.table(node.name) if isinstance(node, exp.Table) else None, join)
+        Source(
+            node.alias_or_name.casefold(), node, schema.table(node.name) if isinstance(node, exp.Table) else None, join
+        )
         for node, join in nodes
     ]
 
@@ -90,19 +92,21 @@ def instance(column: exp.Column, select: exp.Select) -> str | None:
     return alias if isinstance(alias, str) else None
 
 
-def instances(expression: exp.Expression, select: exp.Select) -> set[str | None]:
-    """The instances of ``select`` that ``expression`` mentions; None among them for a column of ``select`` without one."""
+def instances(expression: exp.Expr, select: exp.Select) -> set[str | None]:
+    """The instances of ``select`` that ``expression`` mentions; None stands for a column of ``select`` without one."""
     columns = (column for column in expression.find_all(exp.Column) if column.meta.get(_BLOCK) == select.meta[_BLOCK])
     return {instance(column, select) for column in columns}
 
 
-def correlated(query: exp.Expression) -> bool:
+def correlated(query: exp.Expr) -> bool:
     """Whether ``query`` mentions a column of a block around it, so that it cannot stand alone."""
     inside = {select.meta[_BLOCK] for select in query.find_all(exp.Select)}
-    return any(column.meta.get(_BLOCK, -1) not in inside for column in query.find_all(exp.Column) if _BLOCK in column.meta)
+    return any(
+        column.meta.get(_BLOCK, -1) not in inside for column in query.find_all(exp.Column) if _BLOCK in column.meta
+    )
 
 
-def conjuncts(condition: exp.Expression | None) -> Iterator[exp.Expression]:
+def conjuncts(condition: exp.Expr | None) -> Iterator[exp.Expr]:
     """The parts of an AND chain, in order; a disjunction is one part."""
     if condition is None:
         return
@@ -114,7 +118,7 @@ def conjuncts(condition: exp.Expression | None) -> Iterator[exp.Expression]:
         yield condition
 
 
-class _Spelling(LearnatSqlite.Generator):  # type: ignore[name-defined, misc]
+class _Spelling(LearnatSqlite.Generator):  # type: ignore[valid-type, misc]
     """``x NOT IN (…)`` and ``x IS NOT NULL`` as people write them, not ``NOT x IN (…)``."""
 
     def not_sql(self, expression: exp.Not) -> str:
@@ -123,12 +127,12 @@ class _Spelling(LearnatSqlite.Generator):  # type: ignore[name-defined, misc]
             left = self.sql(inner, "this")
             text = self.sql(inner)
             if text.startswith(left + " "):
-                return f"{left} NOT{text[len(left):]}"
+                return f"{left} NOT{text[len(left) :]}"
         if isinstance(inner, exp.Is):
             return f"{self.sql(inner, 'this')} IS NOT {self.sql(inner, 'expression')}"
         return super().not_sql(expression)
 
 
-def render(tree: exp.Expression) -> str:
+def render(tree: exp.Expr) -> str:
     """``tree`` as one line of SQLite SQL."""
     return _Spelling(dialect=_DIALECT).generate(tree)

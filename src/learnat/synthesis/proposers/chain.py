@@ -26,7 +26,7 @@ CLAUSE_OF_NESTED, CLAUSE, BLOCK = range(3)
 class Cut:
     """One step before the last one: a query cut from gold, and how much it matters (see above)."""
 
-    query: exp.Expression
+    query: exp.Expr
     rank: int
 
 
@@ -41,7 +41,7 @@ class Order:
 ORDERS = (Order(), Order(filtered=1), Order(reverse=True), Order(filtered=1, reverse=True))
 
 
-def cuts(gold: exp.Expression, schema: Schema, granularity: str = "clause", order: Order = ORDERS[0]) -> list[Cut]:
+def cuts(gold: exp.Expr, schema: Schema, granularity: str = "clause", order: Order = ORDERS[0]) -> list[Cut]:
     """The steps before gold itself, in order, for a tree made by ``bind``. Their SQL may repeat.
 
     Raises ``LearnatError`` for an unknown granularity.
@@ -52,19 +52,19 @@ def cuts(gold: exp.Expression, schema: Schema, granularity: str = "clause", orde
 
 
 def shorten(steps: Sequence[Cut], limit: int) -> list[Cut]:
-    """At most ``limit`` of ``steps``, in order; those that matter least are left out, later ones before earlier ones."""
+    """At most ``limit`` of ``steps``, in order; those that matter least are left out, the later ones first."""
     kept = sorted(range(len(steps)), key=lambda i: (-steps[i].rank, i))[: max(limit, 0)]
     return [steps[i] for i in sorted(kept)]
 
 
 class _Cutter:
-    def __init__(self, gold: exp.Expression, schema: Schema, clauses: bool, order: Order) -> None:
+    def __init__(self, gold: exp.Expr, schema: Schema, clauses: bool, order: Order) -> None:
         self._schema = schema
         self._clauses = clauses
         self._order = order
         self._ctes = {cte.alias.casefold(): cte for cte in gold.find_all(exp.CTE)}
 
-    def of(self, query: exp.Expression, nested: bool) -> Iterator[Cut]:
+    def of(self, query: exp.Expr, nested: bool) -> Iterator[Cut]:
         """The steps inside ``query``, without ``query`` itself."""
         query = query.unnest()
         groups = [list(self._whole(part)) for part in self._parts(query)]
@@ -74,13 +74,13 @@ class _Cutter:
             for step in _clause_steps(query, self._schema, self._order.filtered):
                 yield Cut(self._standing(step), CLAUSE_OF_NESTED if nested else CLAUSE)
 
-    def _whole(self, part: exp.Expression) -> Iterator[Cut]:
+    def _whole(self, part: exp.Expr) -> Iterator[Cut]:
         """The steps of a nested block, the block last where it can stand alone."""
         yield from self.of(part, nested=True)
         if not correlated(part):
             yield Cut(self._standing(part.unnest()), BLOCK)
 
-    def _parts(self, query: exp.Expression) -> list[exp.Expression]:
+    def _parts(self, query: exp.Expr) -> list[exp.Expr]:
         """The blocks directly inside ``query``, in the order they are needed."""
         ctes = [cte.this for cte in query.args["with_"].expressions] if query.args.get("with_") else []
         if isinstance(query, exp.SetOperation):
@@ -88,7 +88,7 @@ class _Cutter:
         nested = [found for found in query.find_all(exp.Select, exp.SetOperation) if _block_around(found) is query]
         return [*ctes, *(found for found in nested if not isinstance(found.parent, exp.CTE))]
 
-    def _standing(self, query: exp.Expression) -> exp.Expression:
+    def _standing(self, query: exp.Expr) -> exp.Expr:
         """A copy of ``query`` with the CTEs it needs."""
         copy = query.copy()
         if copy.args.get("with_"):
@@ -99,7 +99,7 @@ class _Cutter:
             copy.set("with_", exp.With(expressions=[self._ctes[name].copy() for name in names]))
         return copy
 
-    def _needed(self, query: exp.Expression, names: list[str]) -> None:
+    def _needed(self, query: exp.Expr, names: list[str]) -> None:
         for table in query.find_all(exp.Table):
             name = table.name.casefold()
             if name in self._ctes and name not in names and not table.db:
@@ -108,7 +108,7 @@ class _Cutter:
                     names.append(name)
 
 
-def _block_around(node: exp.Expression) -> exp.Expression | None:
+def _block_around(node: exp.Expr) -> exp.Expr | None:
     """The query directly around ``node``: parentheses and clauses do not count."""
     parent = node.parent
     while parent is not None and not isinstance(parent, (exp.Select, exp.SetOperation)):
@@ -138,8 +138,8 @@ class _Clauses:
         self.sources = sources(select, schema)
         where = select.args.get("where")
         self._where = list(conjuncts(where.this)) if where else []
-        self._own: dict[str, list[exp.Expression]] = {source.alias: [] for source in self.sources}
-        self._links: list[exp.Expression] = [
+        self._own: dict[str, list[exp.Expr]] = {source.alias: [] for source in self.sources}
+        self._links: list[exp.Expr] = [
             join.args["on"] for join in select.args.get("joins") or () if join.args.get("on")
         ]
         for condition in self._where:
@@ -178,7 +178,7 @@ class _Clauses:
         return step
 
     def _select(
-        self, projections: list[exp.Expression], chosen: list[Source], conditions: list[exp.Expression]
+        self, projections: list[exp.Expr], chosen: list[Source], conditions: list[exp.Expr]
     ) -> exp.Select | None:
         if not projections:
             return None
@@ -190,22 +190,26 @@ class _Clauses:
             step.set("where", exp.Where(this=exp.and_(*(item.copy() for item in conditions), copy=False)))
         return step
 
-    def _link_columns(self, source: Source) -> list[exp.Expression]:
+    def _link_columns(self, source: Source) -> list[exp.Expr]:
         """The columns of ``source`` that join it to the others, or else its key, or else what gold shows of it."""
-        columns = [c for link in self._links for c in self._columns(link) if instance(c, self.select) == source.alias]
+        columns: list[exp.Expr] = [
+            c for link in self._links for c in self._columns(link) if instance(c, self.select) == source.alias
+        ]
         join = source.join or (self.select.args.get("joins") or [None])[0]
-        using = [exp.column(name.name) for name in (join.args.get("using") or ())] if join else []
-        shown = [c for c in self._plain_columns() if isinstance(c, exp.Column) and instance(c, self.select) == source.alias]
+        using: list[exp.Expr] = [exp.column(name.name) for name in (join.args.get("using") or ())] if join else []
+        shown: list[exp.Expr] = [
+            c for c in self._plain_columns() if isinstance(c, exp.Column) and instance(c, self.select) == source.alias
+        ]
         return _distinct(columns) or using or self._key(source) or shown
 
-    def _key(self, source: Source) -> list[exp.Expression]:
+    def _key(self, source: Source) -> list[exp.Expr]:
         columns = source.table.primary_key if source.table else ()
         return [exp.column(exp.to_identifier(column.name), table=source.node.alias or None) for column in columns]
 
-    def _plain_columns(self) -> list[exp.Expression]:
+    def _plain_columns(self) -> list[exp.Expr]:
         """What a step before grouping and ordering shows: gold's columns, or those its groups and aggregates are of."""
         items = [item.unalias() for item in self.select.expressions]
-        if any(isinstance(item, exp.Star) or item.is_star and isinstance(item, exp.Column) for item in items):
+        if any(isinstance(item, exp.Star) or (item.is_star and isinstance(item, exp.Column)) for item in items):
             return items
         group = self.select.args.get("group")
         plain = [*(group.expressions if group else ()), *(item for item in items if isinstance(item, exp.Column))]
@@ -216,7 +220,7 @@ class _Clauses:
         inner = [c for item in [*items, *(order.expressions if order else ())] for c in self._columns(item)]
         return _distinct([column for column in inner if instance(column, self.select)]) or self._key(self.sources[0])
 
-    def _columns(self, expression: exp.Expression) -> list[exp.Expression]:
+    def _columns(self, expression: exp.Expr) -> list[exp.Column]:
         return [column for column in expression.find_all(exp.Column) if column.find_ancestor(exp.Select) is self.select]
 
 
@@ -224,5 +228,5 @@ def _aliases(select: exp.Select) -> set[str]:
     return {item.alias.casefold() for item in select.expressions if item.alias}
 
 
-def _distinct(items: list[exp.Expression]) -> list[exp.Expression]:
+def _distinct(items: Sequence[exp.Expr]) -> list[exp.Expr]:
     return list({render(item).casefold(): item for item in items}.values())

@@ -10,8 +10,8 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
+from sqlglot import TokenType
 from sqlglot.errors import TokenError
-from sqlglot.tokens import TokenType
 
 from learnat.errors import LearnatError, nearest
 from learnat.sql.schema import Column, Schema, Table
@@ -141,12 +141,19 @@ def _value(text: _Text, rng: random.Random) -> Iterator[Edit]:
             continue
         if word.kind == TokenType.NUMBER:
             yield Edit(word.start, word.end, _other_number(word.text, rng))
-        elif word.kind == TokenType.STRING or (word.kind == TokenType.IDENTIFIER and not word.column and not word.table):
-            if text.sql[word.start] not in "'\"" or (i + 1 < len(text.words) and text.words[i + 1].kind == TokenType.DOT):
-                continue
+        elif _is_string(text, i):
             quote = text.sql[word.start]
             value = _other_string(word.text, _compared(text, i), rng)
             yield Edit(word.start, word.end, quote + value.replace(quote, quote * 2) + quote)
+
+
+def _is_string(text: _Text, i: int) -> bool:
+    """Whether token ``i`` is a string, double-quoted ones that name nothing included."""
+    word = text.words[i]
+    if word.kind == TokenType.IDENTIFIER:
+        names_something = word.column or word.table or any(w.kind == TokenType.DOT for w in text.words[i + 1 : i + 2])
+        return text.sql[word.start] == '"' and not names_something
+    return word.kind == TokenType.STRING and text.sql[word.start] in "'\""
 
 
 def _compared(text: _Text, i: int) -> Column | None:

@@ -1,12 +1,12 @@
-"""SQL as tokens that know what they name, so that a mutation can change one word and leave the rest as it was written."""
+"""SQL as tokens that know what they name, so that a mutation can change one word and leave the rest as written."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from sqlglot import Token, TokenType
 from sqlglot.dialects.sqlite import SQLite
-from sqlglot.tokens import Token, TokenType
 
 from learnat.sql.schema import Column, Schema, Table
 

@@ -12,7 +12,7 @@ from learnat.synthesis.proposers.binding import Source, conjuncts, instance, ren
 _MAX_DESCRIPTION_WORDS = 5
 """Longer descriptions (BIRD has paragraphs) are no names for a column."""
 
-_COMPARISONS = {
+_COMPARISONS: dict[type[exp.Expr], str] = {
     exp.EQ: "is",
     exp.NEQ: "is not",
     exp.GT: "is greater than",
@@ -22,8 +22,8 @@ _COMPARISONS = {
     exp.Like: "is like",
     exp.Is: "is",
 }
-_AGGREGATES = {exp.Sum: "total", exp.Avg: "average", exp.Min: "lowest", exp.Max: "highest"}
-_ARITHMETIC = {exp.Add: "plus", exp.Sub: "minus", exp.Mul: "times", exp.Div: "divided by"}
+_AGGREGATES: dict[type[exp.Expr], str] = {exp.Sum: "total", exp.Avg: "average", exp.Min: "lowest", exp.Max: "highest"}
+_ARITHMETIC: dict[type[exp.Expr], str] = {exp.Add: "plus", exp.Sub: "minus", exp.Mul: "times", exp.Div: "divided by"}
 _SET_OPERATIONS = {exp.Union: "or", exp.Intersect: "and also", exp.Except: "but not"}
 
 
@@ -33,7 +33,7 @@ def words(name: str) -> str:
     return " ".join(name.split()).casefold()
 
 
-def sub_question(query: exp.Expression, schema: Schema) -> str:
+def sub_question(query: exp.Expr, schema: Schema) -> str:
     """The question that ``query``, a block of a tree made by ``bind``, answers."""
     query = query.unnest()
     if isinstance(query, exp.SetOperation):
@@ -59,7 +59,7 @@ class _Block:
         different = "different " if self.select.args.get("distinct") else ""
         return f"Find the {different}{_list(self._phrases(items))}{self._of()}{self._conditions()}{self._shape()}."
 
-    def _phrases(self, items: list[exp.Expression]) -> list[str]:
+    def _phrases(self, items: list[exp.Expr]) -> list[str]:
         return list(dict.fromkeys(self.phrase(item) for item in items))
 
     def _of(self) -> str:
@@ -91,10 +91,10 @@ class _Block:
             text += f", first {render(limit.expression)} only" if limit.expression else ""
         return text
 
-    def _key(self, key: exp.Expression) -> str:
+    def _key(self, key: exp.Expr) -> str:
         return f"{self.phrase(key.this)}{' descending' if key.args.get('desc') else ''}"
 
-    def phrase(self, node: exp.Expression) -> str:
+    def phrase(self, node: exp.Expr) -> str:
         """``node``, an expression or condition of this block, in words; SQL where there are none."""
         node = node.unnest()
         if isinstance(node, exp.Column):
@@ -114,10 +114,10 @@ class _Block:
         if isinstance(node, tuple(_AGGREGATES)):
             return f"{_AGGREGATES[type(node)]} {self.phrase(node.this)}"
         if isinstance(node, tuple(_ARITHMETIC)):
-            return f"{self.phrase(node.left)} {_ARITHMETIC[type(node)]} {self.phrase(node.right)}"
+            return f"{self.phrase(node.this)} {_ARITHMETIC[type(node)]} {self.phrase(node.expression)}"
         return self._condition(node)
 
-    def _condition(self, node: exp.Expression) -> str:
+    def _condition(self, node: exp.Expr) -> str:
         if isinstance(node, exp.Not):
             positive = self.phrase(node.this)
             return re.sub(r" is ", " is not ", positive, count=1) if " is " in positive else f"not {positive}"
@@ -125,7 +125,8 @@ class _Block:
             left, right = self.phrase(node.this), self.phrase(node.expression)
             return f"{left} {_COMPARISONS[type(node)]} {right}"
         if isinstance(node, exp.Between):
-            return f"{self.phrase(node.this)} is between {self.phrase(node.args['low'])} and {self.phrase(node.args['high'])}"
+            low, high = self.phrase(node.args["low"]), self.phrase(node.args["high"])
+            return f"{self.phrase(node.this)} is between {low} and {high}"
         if isinstance(node, exp.In):
             query = node.args.get("query")
             if query is not None:
@@ -142,7 +143,7 @@ class _Block:
             return self._nested(node)
         return render(node)
 
-    def _nested(self, query: exp.Expression) -> str:
+    def _nested(self, query: exp.Expr) -> str:
         """A subquery, which an earlier step has answered: the thing it returns."""
         select = query.find(exp.Select)
         if select is None:

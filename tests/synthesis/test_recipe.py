@@ -1,0 +1,68 @@
+"""The config groups build what they say, and training's trees come from a cache that knows what they depend on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from learnat.recipes.synthesize import ensure_trees, synthesizer_of
+from learnat.synthesis.proposers.mutations import MUTATIONS
+from learnat.synthesis.settings import describe
+from tests.synthesis.conftest import QUESTIONS, SmallBenchmark
+
+CONF = Path(__file__).parents[2] / "conf"
+
+
+def config(**groups: str) -> DictConfig:
+    chosen = {"proposer": "ast", "search": "mcts", "pruning": "ast", "reward": "ast", **groups}
+    loaded = {group: OmegaConf.load(CONF / group / f"{name}.yaml") for group, name in chosen.items()}
+    cfg = OmegaConf.create({**loaded, "seed": 1, "workers": 1, "executor": {"timeout_s": 30, "max_rows": 1000}})
+    OmegaConf.resolve(cfg)
+    return cfg
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "pruning").glob("*.yaml")))
+def test_pruning_sets(name: str) -> None:
+    rules = {
+        "ast": ["parses", "runs", "included", "duplicate", "progress", "depth"],
+        "ast_strict": ["parses", "runs", "included", "duplicate", "progress", "depth"],
+        "execution": ["parses", "runs", "depth"],
+        "none": [],
+    }
+    assert [rule.name for rule in synthesizer_of(config(pruning=name)).rules] == rules[name]
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "search").glob("*.yaml")))
+def test_config_defaults_are_the_classes_own(name: str) -> None:
+    search = instantiate(OmegaConf.load(CONF / "search" / f"{name}.yaml"))
+    assert search == type(search)()
+
+
+def test_the_proposer_s_defaults_are_the_class_s_own() -> None:
+    proposer = synthesizer_of(config()).proposer
+    assert describe(proposer) == describe(type(proposer)())
+    assert set(describe(proposer)["mutation_types"]) == set(MUTATIONS)
+
+
+def test_trees_are_cached_by_everything_they_depend_on(
+    benchmark_of_music: SmallBenchmark, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cfg = config()
+    first = ensure_trees(cfg, benchmark_of_music, "train", tmp_path)
+    assert first.parent.parent == tmp_path / "trees"
+    assert f"{len(QUESTIONS)} trees, 100.0% solved" in capsys.readouterr().out
+    stamp = first.stat().st_mtime_ns
+    assert ensure_trees(cfg, benchmark_of_music, "train", tmp_path) == first
+    assert first.stat().st_mtime_ns == stamp
+
+    others = [
+        ensure_trees(config(**{group: name}), benchmark_of_music, "train", tmp_path)
+        for group, name in (("pruning", "none"), ("search", "greedy"), ("reward", "string"))
+    ]
+    cfg.seed = 2
+    others.append(ensure_trees(cfg, benchmark_of_music, "train", tmp_path))
+    others.append(ensure_trees(config(), SmallBenchmark(benchmark_of_music.path, limit=3), "train", tmp_path))
+    assert len({first, *others}) == 6
