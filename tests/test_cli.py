@@ -29,11 +29,11 @@ def run(tmp_path: Path, *arguments: str, **environment: str) -> subprocess.Compl
 
 
 def assert_one_message(done: subprocess.CompletedProcess[str], *parts: str) -> None:
-    lines = done.stderr.strip().splitlines()
     assert done.returncode == 2, done.stderr
-    assert len(lines) == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) <= 2, done.stderr
     for part in parts:
-        assert part in lines[0]
+        assert part in done.stderr
 
 
 @pytest.mark.parametrize("script", ["train.py", "synthesize.py", "evaluate.py"])
@@ -87,7 +87,7 @@ def test_a_model_that_cannot_be_had_names_the_way_out(tmp_path: Path) -> None:
 
 def test_missing_data_names_the_folder_and_where_to_get_it(tmp_path: Path) -> None:
     done = run(tmp_path, "train.py", "data=spider", LEARNAT_DATA=str(tmp_path / "nowhere"))
-    assert_one_message(done, str(tmp_path / "nowhere" / "spider"), "https://yale-lily.github.io/spider")
+    assert_one_message(done, str(tmp_path / "nowhere" / "spider"), "yale-lily.github.io/spider")
 
 
 @pytest.fixture

@@ -25,8 +25,11 @@ EXPERIMENTS = sorted(path.stem for path in CONF.glob("experiment/*.yaml"))
 
 # Passed whole to a callable that checks the names itself: config node → where its parameters are defined.
 PASSED_WHOLE = {"architecture": "transformers.Qwen2Config", "packing": "learnat.training.datamodule.Packing"}
+# All members are used, whatever they are called.
+ITERATED = {"callbacks"}
 
 
+@functools.cache
 def composed(name: str, *overrides: str) -> dict[str, Any]:
     with initialize_config_dir(config_dir=str(CONF), version_base="1.3"):
         container = OmegaConf.to_container(compose(name, overrides=list(overrides)), resolve=False)
@@ -80,19 +83,31 @@ def test_the_model_configs_say_what_every_model_needs() -> None:
 
 
 @functools.cache
+def sources() -> tuple[ast.AST, ...]:
+    paths = [*ROOT.glob("*.py"), *(ROOT / "src").rglob("*.py")]
+    return tuple(node for path in paths for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+
+
+@functools.cache
 def names_read() -> frozenset[str]:
     """Names that our code reads as an attribute, a string subscript or a ``.get``/``select`` argument."""
     found: set[str] = set()
-    for path in [*ROOT.glob("*.py"), *(ROOT / "src").rglob("*.py")]:
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
-                found.add(node.attr)
-            elif isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant):
-                found.add(str(node.slice.value))
-            elif isinstance(node, ast.Call) and getattr(node.func, "attr", "") in {"get", "select"}:
-                constants = [str(item.value) for item in node.args if isinstance(item, ast.Constant)]
-                found.update(part for text in constants for part in text.split("."))
+    for node in sources():
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
+            found.add(node.attr)
+        elif isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant):
+            found.add(str(node.slice.value))
+        elif isinstance(node, ast.Call) and getattr(node.func, "attr", "") in {"get", "select"}:
+            constants = [str(item.value) for item in node.args if isinstance(item, ast.Constant)]
+            found.update(part for text in constants for part in text.split("."))
     return frozenset(found)
+
+
+@functools.cache
+def table_keys() -> frozenset[str]:
+    """Keys of the dict displays in our code: what a mapping parameter's keys are looked up in."""
+    keys = (key for node in sources() if isinstance(node, ast.Dict) for key in node.keys)
+    return frozenset(str(key.value) for key in keys if isinstance(key, ast.Constant))
 
 
 @functools.cache
@@ -107,47 +122,64 @@ def located(path: str) -> Any:
     return getattr(importlib.import_module(module), name)
 
 
-def unread_parameters(target: str, keys: set[str]) -> Iterator[str]:
-    """Keys that are no parameter of ``target``, or one that its own code never uses."""
+@functools.cache
+def parameters_of(target: str) -> tuple[dict[str, str], bool]:
+    """The target's parameters with the source that must use each, and whether others pass on to foreign code.
+
+    ``**kwargs`` of a class of ours go to its base class.
+    """
     function = located(target)
-    parameters = inspect.signature(function).parameters
-    open_ended = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
-    ours = target.startswith("learnat.")
-    source = inspect.getsource(function) if ours else ""
-    for key in keys:
-        if key not in parameters:
-            if ours or not open_ended:
-                yield key
-        # Beyond its own declaration, a dataclass field is read as an attribute somewhere.
-        elif ours and len(re.findall(rf"\b{key}\b", source)) < 2 and key not in names_read():
-            yield key
+    found: dict[str, str] = {}
+    for part in function.__mro__ if inspect.isclass(function) else [function]:
+        if part is object:
+            continue
+        parameters = inspect.signature(part).parameters.values()
+        source = inspect.getsource(part) if part.__module__.startswith("learnat.") else ""
+        found.update({item.name: source for item in parameters if item.name not in found})
+        if not any(item.kind is item.VAR_KEYWORD for item in parameters):
+            return found, False
+        if not source:
+            return found, True
+    return found, True
 
 
-def unread(node: Any, path: str = "") -> Iterator[str]:
+def is_read_by(target: str, key: str) -> bool:
+    """Whether ``key`` is a parameter of ``target``, and one that its code uses if it is ours."""
+    parameters, open_ended = parameters_of(target)
+    if key not in parameters:
+        return open_ended
+    uses_beyond_declaration = len(re.findall(rf"\b{key}\b", parameters[key])) > 1
+    return not parameters[key] or uses_beyond_declaration or key in names_read()
+
+
+def unread(node: Any, path: str = "", in_target: bool = False) -> Iterator[str]:
     """Dotted paths of the keys below ``node`` that neither a target nor our code nor another config reads."""
     if isinstance(node, list):
         for item in node:
-            yield from unread(item, path)
+            yield from unread(item, path, in_target)
     if not isinstance(node, dict):
         return
     target = node.get("_target_") or PASSED_WHOLE.get(path.split(".")[-1])
-    keys = {str(key) for key in node if not str(key).startswith("_")}
-    if target:
-        yield from (f"{path}.{key}" for key in unread_parameters(target, keys))
-    else:
-        for key in keys:
-            full = f"{path}.{key}".lstrip(".")
-            if key not in names_read() and full not in names_interpolated():
-                yield full
     for key, value in node.items():
-        yield from unread(value, f"{path}.{key}".lstrip("."))
+        full = f"{path}.{key}".lstrip(".")
+        if str(key).startswith("_"):
+            continue
+        elif target:
+            read = is_read_by(target, key)
+        elif path in ITERATED:
+            read = True
+        else:
+            read = key in names_read() or full in names_interpolated() or (in_target and key in table_keys())
+        if not read:
+            yield full
+        yield from unread(value, full, in_target or bool(target))
 
 
 def test_no_config_has_a_key_that_nothing_reads() -> None:
-    found: set[str] = set()
+    found = {f"{name}.yaml: {key}" for name in PRIMARIES for key in unread(composed(name))}
     for group, member in MEMBERS:
-        for name in uses(group):
-            found.update(f"{group}={member}: {key}" for key in unread(composed(name, f"{group}={member}")))
+        node = composed(uses(group)[0], f"{group}={member}")[group]
+        found.update(f"{group}={member}: {key}" for key in unread(node, group))
     assert not found, "\n".join(sorted(found))
 
 
@@ -156,7 +188,16 @@ def test_the_search_for_unread_keys_finds_them() -> None:
         "nothing_reads_this": 1,
         "logger": {"_target_": "lightning.pytorch.loggers.CSVLogger", "flavour": 1, "name": "x"},
         "architecture": {"hidden_size": 1, "hidden_sise": 2},
+        "proposer": {
+            "_target_": "learnat.synthesis.proposers.ast.AstProposer",
+            "mutation_types": {"colum": 1.0, "column": 1.0},
+            "granulrity": "block",
+        },
     }
-    found = set(unread(planted))
-    assert {"nothing_reads_this", "logger.flavour", "architecture.hidden_sise"} <= found
-    assert not {"logger.name", "architecture.hidden_size"} & found
+    assert set(unread(planted)) == {
+        "nothing_reads_this",
+        "logger.flavour",
+        "architecture.hidden_sise",
+        "proposer.mutation_types.colum",
+        "proposer.granulrity",
+    }
