@@ -232,7 +232,9 @@ def _new_condition(block: Block, rng: random.Random) -> str | None:
     if not choices:
         return None
     alias, column = rng.choice(choices)
-    qualifier = f"{alias}." if len(block.aliases) > 1 else ""
+    qualifier = (
+        f"{alias}." if len(block.aliases) > 1 or block.aliases[alias].name.casefold() != alias.casefold() else ""
+    )
     name = column.name if _PLAIN_NAME.match(column.name) else f'"{column.name}"'
     if not column.samples:
         bound = rng.randrange(1, 100)

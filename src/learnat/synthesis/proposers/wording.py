@@ -9,8 +9,8 @@ from sqlglot import exp
 from learnat.sql.schema import Schema
 from learnat.synthesis.proposers.binding import Source, conjuncts, instance, render, sources
 
-_MAX_DESCRIPTION_WORDS = 5
-"""Longer descriptions (BIRD has paragraphs) are no names for a column."""
+_NAME_LIKE = re.compile(r"[\w'()/-]+( [\w'()/-]+){0,4}")
+"""Descriptions of up to five plain words name a column; BIRD has paragraphs, and lists of values, too."""
 
 _COMPARISONS: dict[type[exp.Expr], str] = {
     exp.EQ: "is",
@@ -158,8 +158,8 @@ class _Block:
         if source is None or source.table is None:
             return text
         known = source.table.column(column.name)
-        if known and known.description and len(known.description.split()) <= _MAX_DESCRIPTION_WORDS:
-            text = words(known.description)
+        if known and _NAME_LIKE.fullmatch(known.description):
+            text = words(known.description).removeprefix("the ")
         table = words(source.table.name)
         if len(self.sources) > 1 and not set(table.split()) & set(text.split()):
             return f"{table} {text}"
