@@ -5,6 +5,7 @@ In wordings and conditions ``{c}`` stands for the column; values are filled in a
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import dataclass
 
@@ -205,13 +206,15 @@ def _on_date(column: GenColumn, rng: random.Random) -> Filter:
     if shape < 0.5:
         year = value[:4]
         return Filter(column, f"strftime('%Y', {{c}}) = '{year}'", _say(_IN_YEAR, year))
+    half = f"{value[:4]}-{'01' if value[5:7] < '07' else '07'}-01"
     if shape < 0.75:
-        return Filter(column, f"{{c}} > '{value}'", _say(_AFTER, value))
-    return Filter(column, f"{{c}} < '{value}'", _say(_BEFORE, value))
+        return Filter(column, f"{{c}} > '{half}'", _say(_AFTER, half))
+    return Filter(column, f"{{c}} < '{half}'", _say(_BEFORE, half))
 
 
 def _on_number(column: GenColumn, rng: random.Random) -> Filter:
-    value = rng.choice(_middle(column))
+    bounds = round_bounds(column)
+    value = rng.choice(bounds)
     if column.terms and rng.random() < 0.45:
         term = rng.choice(column.terms)
         return Filter(
@@ -222,12 +225,10 @@ def _on_number(column: GenColumn, rng: random.Random) -> Filter:
             _evidence(term[1:], f"{column.name} {term[0]} {spoken(value)}", rng),
         )
     shape = rng.random()
-    if shape < 0.12:
-        return equals(column, value)
-    if shape < 0.24:
-        low, high = sorted(rng.sample(_middle(column), 2)) if len(set(_middle(column))) > 1 else (value, value)
-        if low == high:
-            return equals(column, value)
+    if shape < 0.08:
+        return equals(column, rng.choice(column.known))
+    if shape < 0.2 and len(bounds) > 1:
+        low, high = sorted(rng.sample(bounds, 2))
         return Filter(column, f"{{c}} BETWEEN {literal(low)} AND {literal(high)}", _say(_BETWEEN, low, high))
     year = column.kind == "year"
     operator, wordings = rng.choices(
@@ -240,6 +241,21 @@ def _on_number(column: GenColumn, rng: random.Random) -> Filter:
         [4, 4, 0 if year else 2, 0 if year else 2],
     )[0]
     return Filter(column, f"{{c}} {operator} {literal(value)}", _say(wordings, value))
+
+
+def round_bounds(column: GenColumn) -> list[int | float]:
+    """Round numbers (or, for a small range, whole ones) that leave a good share of the rows on either side."""
+    middle = [value for value in _middle(column) if not isinstance(value, str)]
+    low, high = middle[0], middle[-1]
+    step = next(
+        (step for power in (0.1, 1, 10, 100) for step in (power, 2 * power, 5 * power) if (high - low) / step <= 8),
+        1000,
+    )
+    if column.type == "INTEGER":
+        step = max(1, round(step))
+    first, last = math.ceil(low / step), math.floor(high / step)
+    bounds = [index * step for index in range(first, last + 1)]
+    return [int(bound) if bound == int(bound) else round(bound, 2) for bound in bounds] or [low]
 
 
 def _middle(column: GenColumn) -> list[str | int | float]:

@@ -5,34 +5,31 @@ from __future__ import annotations
 from learnat.benchmarks.generated.words import words
 
 FIRST_NAMES = words(
-    "Ada Alan Alma Boris Carla Cyril Dana Diego Elena Emil Farah Felix Greta Hana Hugo Ines Ivan Jonas Julia Karim "
-    "Kira Lars Leila Luca Mara Marco Mina Nadia Nils Olga Omar Paula Petra Quinn Rosa Samir Sofia Tariq Vera Yusuf"
+    "Ada Boris Carla Diego Elena Felix Greta Hugo Ines Jonas Kira Lars Mara Nadia Omar Petra Quinn Rosa Samir Tariq "
+    "Uma Vera Wanda Yusuf"
 )
 LAST_NAMES = words(
-    "Abbott Becker Bianchi Carter Castro Dalton Dietz Engel Fischer Flores Garcia Grant Haas Hansen Ibarra Jensen "
-    "Keller Khan Lang Lopez Marsh Meyer Moreau Nolan Novak Okafor Olsen Park Perez Quist Rossi Sato Silva Stone Tanaka "
-    "Turner Vogel Walsh Weber Young"
+    "Abbott Becker Castro Dietz Engel Fischer Garcia Hansen Ibarra Jensen Keller Lopez Meyer Novak Olsen Perez Quist "
+    "Rossi Silva Tanaka Vogel Walsh Young Zeller"
 )
 CITIES = words(
-    "Arden Bristol Calgary Denver Essen Florence Geneva Houston Izmir Jaffa Kyoto Leeds Madrid Nantes Oslo Porto "
-    "Quebec Riga Salem Turin Utrecht Vienna Warsaw York"
+    "Arden Bristol Calgary Denver Essen Florence Geneva Houston Izmir Kyoto Leeds Madrid Oslo Porto Riga Turin"
 )
 COUNTRIES = words(
-    "Austria Brazil Canada Chile Denmark Egypt France Germany Greece India Italy Japan Kenya Mexico Norway Peru Poland "
-    "Spain Sweden Turkey"
+    "Austria Brazil Canada Chile Egypt France Greece India Italy Japan Kenya Mexico Norway Peru Spain Sweden"
 )
 REGIONS = ("North", "South", "East", "West", "Central", "Coast", "Highland", "Valley")
 ADJECTIVES = words(
-    "Amber Ancient Blue Bright Broken Calm Crimson Distant Empty Frozen Gentle Golden Green Hidden Hollow Iron Lonely "
-    "Lost Midnight Quiet Rapid Royal Scarlet Secret Silent Silver Stormy Velvet White Wild"
+    "Amber Ancient Blue Bright Broken Crimson Distant Empty Frozen Gentle Golden Hidden Lonely Midnight Quiet Royal "
+    "Secret Silent Velvet Wild"
 )
 NOUNS = words(
-    "Anchor Bridge Candle Castle Cloud Compass Crown Desert Dream Falcon Forest Garden Harbor Island Lantern Meadow "
-    "Mirror Moon Mountain Ocean Orchard Palace River Road Shadow Star Tower Valley Voyage Winter"
+    "Anchor Bridge Castle Compass Crown Desert Dream Falcon Forest Garden Harbor Island Lantern Meadow Mirror Orchard "
+    "River Shadow Tower Winter"
 )
 FIRM_WORDS = words(
-    "Acorn Alpine Apex Atlas Beacon Cedar Cobalt Comet Delta Eagle Ember Fable Harbor Helix Juniper Lotus Lunar Maple "
-    "Nimbus Nova Onyx Orbit Pioneer Prairie Raven Sable Summit Tidal Union Zenith"
+    "Acorn Alpine Apex Atlas Beacon Cedar Cobalt Comet Delta Eagle Ember Fable Helix Juniper Lotus Maple Nova Orbit "
+    "Raven Summit"
 )
 STREETS = words("Ash Birch Canal Church Elm Garden Hill King Lake Market Mill Oak Park Pine Queen Station")
 HOUSE_NUMBERS = tuple(str(number) for number in range(3, 99, 4))

@@ -90,12 +90,12 @@ class Speaker:
         self.rng = rng
 
     def noun(self, table: GenTable, *, one: bool = False) -> str:
-        pair = table.nouns[0] if len(table.nouns) == 1 or self.rng.random() < 0.7 else table.nouns[1]
+        pair = table.nouns[0] if len(table.nouns) == 1 or self.rng.random() < 0.75 else table.nouns[1]
         return pair[0 if one else 1]
 
     def phrase(self, column: GenColumn) -> str:
         """A phrase for ``column``: most often the identifier's own words."""
-        if len(column.phrases) == 1 or self.rng.random() < 0.5:
+        if len(column.phrases) == 1 or self.rng.random() < 0.6:
             return column.phrases[0]
         return self.rng.choice(column.phrases[1:])
 

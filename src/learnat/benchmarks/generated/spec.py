@@ -54,7 +54,6 @@ class TableSpec:
     names: tuple[str, ...]
     columns: tuple[ColumnSpec, ...]
     rows: tuple[int, int]
-    optional: bool = False
 
     @property
     def name(self) -> str:
@@ -97,11 +96,9 @@ def split(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(";") if part.strip())
 
 
-def table(
-    names: str, *columns: ColumnSpec, size: Literal["small", "large"] = "small", optional: bool = False
-) -> TableSpec:
+def table(names: str, *columns: ColumnSpec, size: Literal["small", "large"] = "small") -> TableSpec:
     """``small``: people and things; ``large``: events, which refer to several of them."""
-    return TableSpec(split(names), columns, (18, 32) if size == "small" else (60, 100), optional)
+    return TableSpec(split(names), columns, (18, 32) if size == "small" else (60, 100))
 
 
 def label(names: str, words: str, firsts: tuple[str, ...], seconds: tuple[str, ...]) -> ColumnSpec:

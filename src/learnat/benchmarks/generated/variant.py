@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import re
 from collections import Counter
@@ -11,14 +12,14 @@ from learnat.benchmarks.generated.model import Derived, Edge, GenColumn, GenData
 from learnat.benchmarks.generated.spec import ColumnSpec, Domain, TableSpec
 from learnat.benchmarks.generated.words import invented_words, plural
 
-DROP_TABLE = 0.3
-"""Probability that a variant lacks an optional table."""
-DROP_COLUMN = 0.12
+TABLE_COUNTS = {3: 4, 4: 4, 5: 2, 6: 1}
+"""How many tables a variant takes of its domain, with weights."""
+DROP_COLUMN = 0.2
 """Probability that a variant lacks a column that nothing else needs."""
-POOL_SIZE = 8
+POOL_SIZE = 6
 """Distinct values a database uses of a long pool (cities, countries): columns over one pool share them."""
-NAME_WORDS = 18
-"""Distinct first and second words of the names in one table."""
+NAME_WORDS = 10
+"""Distinct first and second words of the names in one table (more where it has more rows than they can name)."""
 
 
 def draw_database(domain: Domain, db_id: str, rng: random.Random, *, rename: bool = False) -> GenDatabase:
@@ -63,15 +64,25 @@ class _Variant:
         return self.tables.get(name) is table
 
     def _chosen_tables(self) -> list[TableSpec]:
-        dropped = {spec.name for spec in self.domain.tables if spec.optional and self.rng.random() < DROP_TABLE}
-        chosen: list[TableSpec] = []
+        """Tables that hang together, a many-to-many relation among them where the domain has one."""
+        neighbours: dict[str, list[str]] = {spec.name: [] for spec in self.domain.tables}
         for spec in self.domain.tables:
-            parents = {column.parent for column in spec.columns if column.kind == "ref"}
-            if spec.name in dropped or (spec.optional and parents & dropped):
-                dropped.add(spec.name)
-                continue
-            chosen.append(spec)
-        return chosen
+            for column in spec.columns:
+                if column.kind == "ref":
+                    neighbours[spec.name].append(column.parent)
+                    neighbours[column.parent].append(spec.name)
+        if self.domain.links:
+            link = self.rng.choice(self.domain.links)
+            chosen = [link.bridge, link.left, link.right]
+        else:
+            chosen = [self.rng.choice([name for name, others in neighbours.items() if others])]
+        wanted = self.rng.choices(list(TABLE_COUNTS), list(TABLE_COUNTS.values()))[0]
+        while len(chosen) < wanted:
+            frontier = [name for name in neighbours if name not in chosen and set(neighbours[name]) & set(chosen)]
+            if not frontier:
+                break
+            chosen.append(self.rng.choice(frontier))
+        return [spec for spec in self.domain.tables if spec.name in chosen]
 
     def _derived(self) -> list[Derived]:
         found = []
@@ -169,8 +180,8 @@ class _Variant:
             weights = [rng.randint(1, 4) for _ in used]
             values = list(rng.choices(used, weights, k=size))
         elif spec.kind == "label":
-            firsts = rng.sample(spec.values, min(NAME_WORDS, len(spec.values)))
-            seconds = rng.sample(spec.seconds, min(NAME_WORDS, len(spec.seconds)))
+            firsts = _name_words(spec.values, size / min(NAME_WORDS, len(spec.seconds)), rng)
+            seconds = _name_words(spec.seconds, size / len(firsts), rng)
             pairs = [f"{first} {second}" for first in firsts for second in seconds]
             values = list(rng.sample(pairs, size))
         elif spec.kind == "category":
@@ -187,6 +198,10 @@ class _Variant:
             steps = round((spec.high - spec.low) / spec.step)
             values = [_tidy(spec.low + spec.step * rng.randint(0, steps), spec.step) for _ in range(size)]
         return tuple(None if spec.nulls and rng.random() < spec.nulls else value for value in values)
+
+
+def _name_words(pool: tuple[str, ...], least: float, rng: random.Random) -> list[str]:
+    return rng.sample(pool, min(max(NAME_WORDS, math.ceil(1.5 * least)), len(pool)))
 
 
 def _below(base: Value, step: float, rng: random.Random) -> float | int:

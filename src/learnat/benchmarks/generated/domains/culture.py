@@ -31,7 +31,6 @@ LIBRARY = Domain(
             label("name; press_name", "", *firm("Press", "Books", "House")),
             category("city; head_city", "head office city", CITIES),
             year("founded", "founding year; year of foundation", 1880, 2010, ">young"),
-            optional=True,
         ),
         table(
             "book",
@@ -126,7 +125,6 @@ MUSIC = Domain(
             label("name; label_name", "", *firm("Records", "Sound", "Audio")),
             category("country; base_country", "home country", COUNTRIES),
             year("founded", "founding year; year of foundation", 1950, 2015, ">young"),
-            optional=True,
         ),
         table(
             "artist; singer",
@@ -161,7 +159,6 @@ MUSIC = Domain(
             number("ticket_price; price", "price of a ticket", 12, 120, 0.5),
             ref("artist", "given by", "who gave"),
             size="large",
-            optional=True,
         ),
     ),
     (),
@@ -209,7 +206,6 @@ CINEMA = Domain(
             "critic",
             label("name; critic_name", "", *PERSON),
             category("journal; newspaper", "magazine", ("Daily Echo", "Globe", "Herald", "Mirror", "Tribune")),
-            optional=True,
         ),
         table(
             "review",
@@ -218,7 +214,6 @@ CINEMA = Domain(
             number("stars; score", "number of stars", 1, 10, 0.5, terms=">glowing"),
             date("review_date", "day of the review", 2021, 2024),
             size="large",
-            optional=True,
         ),
     ),
     (

@@ -32,7 +32,6 @@ RETAIL = Domain(
             label("name; supplier_name", "", *firm("Trading", "Supply", "Goods")),
             category("country; home_country", "country of the supplier", COUNTRIES),
             number("rating; score", "quality rating", 1, 5, 0.1, terms=">reliable"),
-            optional=True,
         ),
         table(
             "product; article",
@@ -207,7 +206,6 @@ ESTATE = Domain(
             number("cost; expense", "cost of the work", 5, 120, 0.5),
             date("repair_date", "day of the work", 2015, 2024),
             size="large",
-            optional=True,
         ),
     ),
     (LinkSpec("viewing", "buyer", "house", "who viewed", "viewed by"),),

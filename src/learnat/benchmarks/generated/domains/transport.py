@@ -59,7 +59,6 @@ HOTEL = Domain(
             number("salary; pay", "monthly salary", 18, 88, 1),
             date("hire_date; hired", "date of hiring", 2008, 2023),
             ref("hotel", "working at", "that employed"),
-            optional=True,
         ),
     ),
     (LinkSpec("booking", "guest", "room", "who booked", "booked by"),),
@@ -135,7 +134,6 @@ LOGISTICS = Domain(
             number("max_load; load_limit", "maximum load", 3, 40, 0.5),
             year("bought; purchase_year", "year of purchase", 2005, 2023, ">new; <old"),
             ref("depot", "parked at", "with"),
-            optional=True,
         ),
         table(
             "client; customer",

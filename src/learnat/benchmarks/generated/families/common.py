@@ -81,7 +81,9 @@ class Composer:
             if item is None:
                 return None
             filters.append(item)
-        filters = _adjectives_once(filters)
+        adjectives = [item.adjective for item in filters if item.adjective]
+        if len(adjectives) > len(set(adjectives)):
+            return None  # one word would mean two things
         order = [table.name for table in scope.tables]
         filters.sort(key=lambda item: order.index(item.column.table))
         either = len(filters) == 2 and not scope.edges and not any(item.adjective for item in filters)
@@ -97,9 +99,9 @@ class Composer:
             return table.label
         return self.rng.choice(table.readable) if table.readable else None
 
-    def groups(self, scope: Scope, *, leaf: bool = False) -> list[GenColumn]:
-        """Columns worth grouping by: few values, or the name of a joined table's row."""
-        tables = scope.leaves if leaf and scope.edges else scope.tables
+    def groups(self, scope: Scope) -> list[GenColumn]:
+        """Columns worth grouping by: few values, or the name of a joined table's row; of a leaf, if there is one."""
+        tables = scope.leaves or scope.tables
         found = [column for table in tables for column in table.of_kind("category", "code") if not column.has_nulls]
         found += [table.label for table in tables if table is not scope.root and table.label is not None]
         return found
@@ -114,18 +116,6 @@ class Composer:
     def maybe_filter(self, probability: float, table: GenTable, *avoid: GenColumn) -> Where:
         """One condition with this probability, else none."""
         return (self.one_filter(table, *avoid) if self.chance(probability) else None) or Where()
-
-
-def _adjectives_once(filters: list[Filter]) -> list[Filter]:
-    """Two adjectives that mean different things under one word would contradict each other: the later one goes."""
-    seen: set[str] = set()
-    kept = []
-    for item in filters:
-        if item.adjective and item.adjective in seen:
-            continue
-        seen.add(item.adjective)
-        kept.append(item)
-    return kept
 
 
 def block(select: str, scope: Scope, where: Where) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from learnat.benchmarks.generated.families.common import AGGREGATES, Composer, Draft, block
-from learnat.benchmarks.generated.filters import literal, spoken
+from learnat.benchmarks.generated.filters import literal, round_bounds, spoken
 from learnat.benchmarks.generated.model import GenColumn
 from learnat.benchmarks.generated.scope import Scope, Where, joined
 from learnat.benchmarks.generated.words import number_word, plural
@@ -13,7 +13,7 @@ def _setting(c: Composer, extra: float) -> tuple[Scope, GenColumn, Where] | None
     scope = c.scope((10, 9, 3, 0.6))
     if scope is None:
         return None
-    groups = c.groups(scope, leaf=True)
+    groups = c.groups(scope)
     if not groups:
         return None
     group = c.rng.choice(groups)
@@ -104,9 +104,9 @@ def having_aggregate(c: Composer) -> Draft | None:
     if column in {item.column for item in where.filters}:
         return None
     function = c.rng.choice(("AVG", "AVG", "MAX", "MIN"))
-    known = column.known
     low, high = {"AVG": (0.35, 0.65), "MAX": (0.75, 0.98), "MIN": (0.02, 0.25)}[function]
-    bound = known[min(len(known) - 1, int(len(known) * c.rng.uniform(low, high)))]
+    near = column.known[min(len(column.known) - 1, int(len(column.known) * c.rng.uniform(low, high)))]
+    bound = min(round_bounds(column), key=lambda value: abs(value - float(near)))
     operator, than = c.rng.choice(((">", "above"), (">", "greater than"), ("<", "below"), ("<", "less than")))
     measure, by, of = c.rng.choice(AGGREGATES[function]), c.say.column(group, scope), c.say.phrase(column)
     said = f"{than} {spoken(bound)}"

@@ -22,6 +22,8 @@ def asked_of(
     alias: str = "",
 ) -> Draft | None:
     """A question about the rows of ``table`` that meet ``outer`` and ``condition``, which ``clause`` words."""
+    if outer.evidence and evidence:
+        return None  # the same adjective could be explained in two ways
     scope = Scope(table)
     comma = "," if outer.filters and not outer.filters[0].adjective else ""
     rows, one = c.say.rows(scope, outer), c.say.rows(scope, outer, one=True)

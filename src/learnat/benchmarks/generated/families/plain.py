@@ -204,5 +204,9 @@ def _bound(left: GenColumn, right: GenColumn, operator: str, c: Composer) -> str
         for first, second in zip(left.values, right.values, strict=True)
         if isinstance(first, (int, float)) and isinstance(second, (int, float))
     ]
-    found = sorted(found)[len(found) // 5 : -len(found) // 5]
-    return literal(round(c.rng.choice(found))) if found else None
+    if not found:
+        return None
+    middle = sorted(found)[len(found) // 5 : -len(found) // 5] or found
+    value = c.rng.choice(middle)
+    step = 5 if abs(value) < 50 else 10 if abs(value) < 200 else 100
+    return literal(round(value / step) * step)

@@ -13,7 +13,7 @@ def one_table(c: Composer) -> Draft | None:
     scope = c.scope((6, 6))
     if scope is None:
         return None
-    groups = c.groups(scope, leaf=True)
+    groups = c.groups(scope)
     if not groups:
         return None
     group = c.rng.choice(groups)
@@ -79,7 +79,7 @@ def two_tables(c: Composer) -> Draft | None:
     first = draw_filter(table, c.rng, avoid=frozenset({column.name})) if c.chance(0.5) else None
     second = draw_filter(other_table, c.rng, avoid=frozenset({other_column.name})) if c.chance(0.25) else None
     left, right = (Where((item,)) if item is not None else Where() for item in (first, second))
-    if {item.adjective for item in (first, second) if item is not None and item.adjective} and first and second:
+    if first and second and (first.adjective or second.adjective):
         return None
     of, other_of = c.say.phrase(column), c.say.phrase(other_column)
     one, two = c.say.rows(scope, left), c.say.rows(other, right)
