@@ -27,9 +27,11 @@ def run(cfg: DictConfig) -> None:
     folder = Path(cfg.run_dir)
     try:
         synthesize(benchmark, cfg.data.split, synthesizer, folder, cfg.workers)
-    finally:
-        if (folder / "trees.jsonl").exists():
-            print_summary(read_summary(benchmark, cfg.data.split, synthesizer.rules, folder), console)
+    except KeyboardInterrupt:
+        print_summary(read_summary(benchmark, cfg.data.split, synthesizer.rules, folder), console)
+        console.print("Interrupted: what is done is kept, the same command with this run_dir goes on.")
+        raise
+    print_summary(read_summary(benchmark, cfg.data.split, synthesizer.rules, folder), console)
 
 
 def synthesizer_of(cfg: DictConfig) -> Synthesizer:

@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
@@ -108,15 +108,15 @@ def synthesize(
             "synthesizer": synthesizer,
         }
     )
+    store = TreeStore(out_dir, settings)
     try:
-        with TreeStore(out_dir, settings) as store:
+        with store:
             todo = [example for example in examples if example.example_id not in store.done]
             _grow_all(todo, len(examples), benchmark, synthesizer, store, workers, console)
             store.sort(example.example_id for example in examples)
     finally:
-        if (out_dir / "trees.jsonl").exists():
-            write_summary(read_summary(benchmark, split, synthesizer.rules, out_dir), out_dir / "summary.json")
-    return out_dir / "trees.jsonl"
+        write_summary(read_summary(benchmark, split, synthesizer.rules, out_dir), out_dir / "summary.json")
+    return store.path
 
 
 def read_summary(benchmark: Benchmark, split: str, rules: Sequence[PruningRule], out_dir: Path) -> Summary:
@@ -147,7 +147,7 @@ def _grow_all(
         trees = _in_processes(todo, databases, synthesizer, count)
     else:
         trees = (synthesizer.tree(example, databases[example.db_id]) for example in todo)
-    with _progress(console) as progress, closing(trees):  # type: ignore[type-var]
+    with _progress(console) as progress, closing(trees):
         task = progress.add_task("synthesis", total=total, completed=total - len(todo), solved="–", rate=0.0)
         solved = 0
         for done, tree in enumerate(trees, start=1):
@@ -198,7 +198,7 @@ def _tree_in_worker(example: Example) -> SearchTree:
 
 def _in_processes(
     todo: Iterable[Example], databases: Mapping[str, Database], synthesizer: Synthesizer, count: int
-) -> Iterator[SearchTree]:
+) -> Generator[SearchTree, None, None]:
     """Trees as they are finished. Closing the iterator waits for those in flight and drops them."""
     # Spawned, not forked: the caller may hold torch's threads or a CUDA context.
     pool = ProcessPoolExecutor(

@@ -135,4 +135,4 @@ class _Spelling(LearnatSqlite.Generator):  # type: ignore[valid-type, misc]
 
 def render(tree: exp.Expr) -> str:
     """``tree`` as one line of SQLite SQL."""
-    return _Spelling(dialect=_DIALECT).generate(tree)
+    return _Spelling(dialect=_DIALECT, normalize_functions=False).generate(tree)
