@@ -119,7 +119,10 @@ def conjuncts(condition: exp.Expr | None) -> Iterator[exp.Expr]:
 
 
 class _Spelling(LearnatSqlite.Generator):  # type: ignore[valid-type, misc]
-    """``x NOT IN (…)`` and ``x IS NOT NULL`` as people write them, not ``NOT x IN (…)``."""
+    """``x NOT IN (…)``, ``x IS NOT NULL`` and ``!=`` as people write them, not ``NOT x IN (…)`` and ``<>``."""
+
+    def neq_sql(self, expression: exp.NEQ) -> str:
+        return str(self.binary(expression, "!="))
 
     def not_sql(self, expression: exp.Not) -> str:
         inner = expression.this
