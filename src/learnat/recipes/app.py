@@ -46,6 +46,8 @@ def launch(recipe: Recipe, config_name: str, config_dir: Path) -> None:
         return _run_job(recipe, cfg)
 
     arguments = get_args_parser().parse_args()
+    # Libraries' warnings belong into the log, not between a recipe's lines.
+    logging.captureWarnings(True)
     try:
         elsewhere = arguments.config_path or arguments.config_dir
         if arguments.overrides and not elsewhere:
