@@ -5,9 +5,10 @@ from __future__ import annotations
 from sqlglot import exp
 
 from learnat.sql.rewrite import conjunction, conjuncts, fingerprint
+from learnat.sql.walk import nodes
 
 _LOOSE = 1
-_PRECEDENCE: dict[type[exp.Expression], int] = {
+_PRECEDENCE: dict[type[exp.Expr], int] = {
     exp.Or: 1,
     exp.And: 2,
     exp.Not: 3,
@@ -36,8 +37,8 @@ def arrange_from(select: exp.Select) -> None:
     where = select.args.get("where")
     if not joins or not _movable(select):
         for join in joins:
-            on = conjunction(conjuncts(join.args.get("on")))
-            join.set("on", on if on is not None or not join.args.get("on") else exp.Boolean(this=True))
+            condition = conjunction(conjuncts(join.args.get("on")))
+            join.set("on", condition if condition is not None or not join.args.get("on") else exp.Boolean(this=True))
         _set_where(select, conjuncts(where.this if where else None))
         return
     outer = [join for join in joins if join.args.get("side")]
@@ -49,7 +50,7 @@ def arrange_from(select: exp.Select) -> None:
     equalities = {key: part for key, part in unique.items() if _is_join(part, names)}
     placed = _chain(inner, equalities)
     select.args["from_"].set("this", placed[0])
-    new_joins: list[exp.Expression] = []
+    new_joins: list[exp.Expr] = []
     seen = {placed[0].alias_or_name}
     for source in placed[1:]:
         seen.add(source.alias_or_name)
@@ -79,11 +80,11 @@ def _movable(select: exp.Select) -> bool:
     )
 
 
-def _content(source: exp.Expression) -> object:
+def _content(source: exp.Expr) -> object:
     return source.this
 
 
-def _is_join(part: exp.Expression, names: set[str]) -> bool:
+def _is_join(part: exp.Expr, names: set[str]) -> bool:
     if not isinstance(part, exp.EQ):
         return False
     left, right = part.this, part.expression
@@ -92,7 +93,7 @@ def _is_join(part: exp.Expression, names: set[str]) -> bool:
     return left.table != right.table and left.table in names and right.table in names
 
 
-def _chain(sources: list[exp.Expression], equalities: dict[str, exp.Expression]) -> list[exp.Expression]:
+def _chain(sources: list[exp.Expr], equalities: dict[str, exp.Expr]) -> list[exp.Expr]:
     left = sorted(sources, key=lambda source: source.alias_or_name)
     links: dict[str, set[str]] = {source.alias_or_name: set() for source in left}
     for part in equalities.values():
@@ -108,7 +109,7 @@ def _chain(sources: list[exp.Expression], equalities: dict[str, exp.Expression])
     return placed
 
 
-def _set_where(select: exp.Select, parts: list[exp.Expression]) -> None:
+def _set_where(select: exp.Select, parts: list[exp.Expr]) -> None:
     condition = conjunction(parts)
     select.set("where", None if condition is None else exp.Where(this=condition))
 
@@ -125,7 +126,7 @@ def arrange_clauses(select: exp.Select) -> None:
         group.set("expressions", [unique[key] for key in sorted(unique)])
     order = select.args.get("order")
     if order is not None:
-        keys: dict[str, exp.Expression] = {}
+        keys: dict[str, exp.Expr] = {}
         for key in order.expressions:
             if not isinstance(key.this, (exp.Literal, exp.Null)):
                 keys.setdefault(fingerprint(key.this), key)
@@ -147,15 +148,15 @@ def arrange_set_operation(node: exp.SetOperation) -> None:
     ordered = sorted(branches, key=fingerprint)
     if any(isinstance(branch, (exp.SetOperation, exp.Subquery)) for branch in ordered[1:]):
         return
-    result: exp.Expression = ordered[0]
+    result: exp.Expr = ordered[0]
     for branch in ordered[1:-1]:
         result = type(node)(this=result, expression=branch, distinct=node.args.get("distinct"))
     node.set("this", result)
     node.set("expression", ordered[-1])
 
 
-def _chain_of(node: exp.Expression, kind: type[exp.Expression], distinct: bool) -> list[exp.Expression]:
-    branches: list[exp.Expression] = []
+def _chain_of(node: exp.Expr, kind: type[exp.Expr], distinct: bool) -> list[exp.Expr]:
+    branches: list[exp.Expr] = []
     while type(node) is kind and bool(node.args.get("distinct")) is distinct:
         branches.append(node.expression)
         node = node.this
@@ -166,15 +167,15 @@ def _chain_of(node: exp.Expression, kind: type[exp.Expression], distinct: bool) 
     return branches[::-1]
 
 
-def add_parentheses(root: exp.Expression) -> None:
+def add_parentheses(root: exp.Expr) -> None:
     """Put back the parentheses that SQLite's precedence needs."""
-    for node in list(root.walk()):
+    for node in nodes(root):
         own = _PRECEDENCE.get(type(node))
         if own is None:
             continue
         for key in ("this", "expression"):
             child = node.args.get(key)
-            if not isinstance(child, exp.Expression):
+            if not isinstance(child, exp.Expr):
                 continue
             tight = _PRECEDENCE.get(type(child), 10 if not isinstance(child, exp.Binary) else _LOOSE)
             left = key == "this"

@@ -24,7 +24,7 @@ from learnat.sql.tree import LabelledTree, children, labelled_tree
 Nodes = frozenset[int]
 NONE: Nodes = frozenset()
 _UNORDERED = (exp.EQ, exp.NEQ, exp.NullSafeEQ, exp.NullSafeNEQ, exp.Add, exp.Mul)
-_ROLES: dict[type[exp.Expression], str] = {exp.In: "in", exp.Exists: "exists"}
+_ROLES: dict[type[exp.Expr], str] = {exp.In: "in", exp.Exists: "exists"}
 _SKIPPED = frozenset({"big_int", "safe", "typed", "nulls_first", "copy"})
 
 
@@ -39,7 +39,7 @@ class Item:
     term: Term
     nodes: Nodes
     blocks: tuple[Block, ...] = ()
-    node: exp.Expression | None = None
+    node: exp.Expr | None = None
     flag: str = ""
 
 
@@ -83,6 +83,10 @@ class Block:
     branches: tuple[Block, ...] = ()
     outside: frozenset[int] = NONE
     """Numbers of the instances of enclosing blocks that the block refers to."""
+    parts_source: tuple[Item, ...] = ()
+    """Every expression at any depth of the block's items, nested blocks not entered."""
+    semijoined: bool = False
+    """A subquery was merged into this block as a join: its rows are right, but not how often each occurs."""
 
     def items(self) -> Iterator[Item]:
         yield from self.conditions
@@ -132,11 +136,9 @@ class Block:
                 clause.setdefault(self.normal(item.term), []).append(item)
         return found
 
-    parts_source: tuple[Item, ...] = ()
-
     @cached_property
     def parts(self) -> dict[Term, list[Item]]:
-        """Every expression at any depth of the block's items, nested blocks not entered, by normal term."""
+        """The expressions of ``parts_source`` by normal term, and what correlated blocks read of this one."""
         found: dict[Term, list[Item]] = {}
         for item in self.parts_source:
             found.setdefault(self.normal(item.term), []).append(item)
@@ -175,7 +177,7 @@ class QueryView:
         return Postorder(self.tree)
 
 
-@lru_cache(maxsize=20_000)
+@lru_cache(maxsize=2_000)
 def view(sql: str, schema: Schema | None = None, dialect: str = "sqlite") -> QueryView:
     """The block view of a query, cached.
 
@@ -203,7 +205,7 @@ class _Builder:
         self.count = 0
         self.parts: list[Item] = []
 
-    def query(self, node: exp.Expression, outer: _Scope, role: str) -> Block:
+    def query(self, node: exp.Expr, outer: _Scope, role: str) -> Block:
         """The block of ``node``, which stands within ``outer``."""
         while isinstance(node, exp.Subquery):
             node = node.this
@@ -224,8 +226,8 @@ class _Builder:
 
     def _operation(self, node: exp.SetOperation, outer: _Scope, role: str) -> Block:
         own: set[int] = set()
-        flat: list[exp.Expression] = []
-        left: exp.Expression = node
+        flat: list[exp.Expr] = []
+        left: exp.Expr = node
         while type(left) is type(node) and left.args.get("distinct") == node.args.get("distinct"):
             own.add(self.tree.index[id(left)])
             flat.append(left.expression)
@@ -302,7 +304,7 @@ class _Builder:
                 fixed.append(("join", str(side), str(join.args.get("method")), join.sql()))
         return conditions, fixed
 
-    def _instance(self, source: exp.Expression, scope: _Scope, nodes: Nodes, fixed: list[Term]) -> None:
+    def _instance(self, source: exp.Expr, scope: _Scope, nodes: Nodes, fixed: list[Term]) -> None:
         self.count += 1
         number, alias = self.count, source.alias_or_name
         if isinstance(source, exp.Table) and isinstance(source.this, exp.Identifier):
@@ -324,14 +326,14 @@ class _Builder:
             nodes |= frozenset(self.tree.nodes(source)) if id(source) in self.tree.index else NONE
             scope.instances[alias] = Instance(number, source.sql(), nodes)
 
-    def _clause(self, clause: exp.Expression | None, scope: _Scope) -> tuple[Item, ...]:
+    def _clause(self, clause: exp.Expr | None, scope: _Scope) -> tuple[Item, ...]:
         """The items of WHERE, HAVING or GROUP BY; each also accounts for the clause's own node."""
         if clause is None:
             return ()
         head = frozenset({self.tree.index[id(clause)]})
         return tuple(self._item(part, scope, head) for part in children(clause))
 
-    def _order(self, node: exp.Expression, scope: _Scope) -> tuple[Item, ...]:
+    def _order(self, node: exp.Expr, scope: _Scope) -> tuple[Item, ...]:
         order = node.args.get("order")
         if order is None:
             return ()
@@ -342,7 +344,7 @@ class _Builder:
             found.append(self._item(key.this, scope, head, flag))
         return tuple(found)
 
-    def _limit(self, node: exp.Expression, scope: _Scope) -> Item | None:
+    def _limit(self, node: exp.Expr, scope: _Scope) -> Item | None:
         clauses = [node.args[key] for key in ("limit", "offset") if node.args.get(key) is not None]
         if not clauses:
             return None
@@ -351,16 +353,16 @@ class _Builder:
         terms = tuple((type(c).__name__, self._term(c.expression, scope, blocks)) for c in clauses)
         return Item(("limit", *terms), nodes, (), None)
 
-    def _item(self, node: exp.Expression, scope: _Scope, head: Nodes = NONE, flag: str = "") -> Item:
+    def _item(self, node: exp.Expr, scope: _Scope, head: Nodes = NONE, flag: str = "") -> Item:
         blocks: list[Block] = []
         term = self._term(node, scope, blocks)
         return Item(term, self._own_nodes(node, blocks) | head, tuple(blocks), node, flag)
 
-    def _own_nodes(self, node: exp.Expression, blocks: list[Block]) -> Nodes:
+    def _own_nodes(self, node: exp.Expr, blocks: list[Block]) -> Nodes:
         nodes = frozenset(self.tree.nodes(node)) if id(node) in self.tree.index else NONE
         return nodes - _all_nodes(blocks) if blocks else nodes
 
-    def _term(self, node: exp.Expression, scope: _Scope, blocks: list[Block], role: str = "scalar") -> Term:
+    def _term(self, node: exp.Expr, scope: _Scope, blocks: list[Block], role: str = "scalar") -> Term:
         if isinstance(node, exp.Literal):
             return ("literal", node.this, bool(node.is_string))
         if isinstance(node, (exp.Paren, exp.Alias)):
@@ -376,7 +378,7 @@ class _Builder:
         self.parts.append(Item(term, self._own_nodes(node, own), tuple(own), node))
         return term
 
-    def _operator(self, node: exp.Expression, scope: _Scope, blocks: list[Block]) -> Term:
+    def _operator(self, node: exp.Expr, scope: _Scope, blocks: list[Block]) -> Term:
         kind, first = type(node), len(blocks)
         if isinstance(node, (exp.And, exp.Or, *_UNORDERED)):
             operands = children(node) if isinstance(node, (exp.And, exp.Or)) else (node.this, node.expression)
@@ -392,10 +394,10 @@ class _Builder:
         for key, value in sorted(node.args.items()):
             if value is None or value is False or value == [] or key in _SKIPPED:
                 continue
-            if isinstance(value, exp.Expression):
+            if isinstance(value, exp.Expr):
                 parts.append((key, self._term(value, scope, blocks, _ROLES.get(kind, "scalar"))))
             elif isinstance(value, list):
-                inner = (self._term(v, scope, blocks) for v in value if isinstance(v, exp.Expression))
+                inner = (self._term(v, scope, blocks) for v in value if isinstance(v, exp.Expr))
                 parts.append((key, *inner))
             else:
                 parts.append((key, str(value).upper()))
@@ -428,7 +430,7 @@ def _meaning(block: Block | None, name: str) -> str | Term:
     return ("place", place) if block.operation else block.projections[place].term
 
 
-def _aggregates(node: exp.Expression) -> bool:
+def _aggregates(node: exp.Expr) -> bool:
     """Whether an aggregate function (no window) is computed in this block for ``node``."""
     if isinstance(node, exp.Query):
         return False
@@ -439,7 +441,7 @@ def _aggregates(node: exp.Expression) -> bool:
     return any(_aggregates(child) for child in node.iter_expressions())
 
 
-def is_aggregate(node: exp.Expression) -> bool:
+def is_aggregate(node: exp.Expr) -> bool:
     if isinstance(node, exp.Anonymous):
         return str(node.this).upper() in ("TOTAL", "GROUP_CONCAT", "STRING_AGG")
     return isinstance(node, exp.AggFunc)

@@ -22,19 +22,20 @@ from learnat.sql.names import resolve
 from learnat.sql.parse import SqlParseError, dialect_of, parse
 from learnat.sql.rewrite import resort, rewrite
 from learnat.sql.schema import Schema
+from learnat.sql.walk import nodes
 
 
 @dataclass(frozen=True, eq=False)
 class Canonical:
     """A canonical query. ``unresolved`` lists the names that no table explains; they stay unqualified."""
 
-    ast: exp.Expression
+    ast: exp.Expr
     unresolved: tuple[str, ...]
     dialect: str
 
     @cached_property
     def sql(self) -> str:
-        return self.ast.sql(dialect_of(self.dialect), comments=False)
+        return dialect_of(self.dialect).generate(self.ast, copy=False, comments=False)
 
     @property
     def qualified(self) -> bool:
@@ -50,7 +51,7 @@ def canonicalize(sql: str, schema: Schema | None = None, dialect: str = "sqlite"
     return canonical(sql, schema, dialect).sql
 
 
-def canonical_ast(sql: str, schema: Schema | None = None, dialect: str = "sqlite") -> exp.Expression:
+def canonical_ast(sql: str, schema: Schema | None = None, dialect: str = "sqlite") -> exp.Expr:
     """The canonical tree. It is shared by all callers: copy it before changing it.
 
     Raises:
@@ -71,10 +72,10 @@ def canonical(sql: str, schema: Schema | None = None, dialect: str = "sqlite") -
     return result
 
 
-@lru_cache(maxsize=20_000)
+@lru_cache(maxsize=2_000)
 def _canonical(sql: str, schema: Schema | None, dialect: str) -> Canonical | SqlParseError:
     try:
-        root: exp.Expression = parse(sql, dialect)
+        root: exp.Expr = parse(sql, dialect)
     except SqlParseError as error:
         return error
     names = resolve(root, schema)
@@ -82,14 +83,20 @@ def _canonical(sql: str, schema: Schema | None, dialect: str) -> Canonical | Sql
         root = root.this
     root.parent = None
     root = rewrite(root, {uid: source.table for uid, source in names.sources.items()})
-    inline_ctes(root)
-    root = unwrap(root)
+    kinds = {type(node) for node in nodes(root)}
+    if exp.With in kinds:
+        inline_ctes(root)
+    if exp.With in kinds or exp.Subquery in kinds:
+        root = unwrap(root)
     name_instances(root)
     root = resort(root)
-    for select in list(root.find_all(exp.Select)):
-        arrange_from(select)
-        arrange_clauses(select)
-    for operation in list(root.find_all(exp.SetOperation)):
-        arrange_set_operation(operation)
+    queries = nodes(root)
+    for query in queries:
+        if isinstance(query, exp.Select):
+            arrange_from(query)
+            arrange_clauses(query)
+    for query in queries:
+        if isinstance(query, exp.SetOperation):
+            arrange_set_operation(query)
     add_parentheses(root)
     return Canonical(root, tuple(names.unresolved), dialect)

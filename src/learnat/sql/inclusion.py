@@ -13,15 +13,18 @@ Modes: ``clause`` is this rule; ``strict`` also wants every projection to be one
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
-from learnat.sql.blocks import NONE, QueryView, view
-from learnat.sql.matching import Match, Matcher
+from sqlglot import exp
+
+from learnat.sql.blocks import NONE, Block, QueryView, view
+from learnat.sql.matching import Matcher
 from learnat.sql.parse import SqlParseError
 from learnat.sql.schema import Schema
+from learnat.sql.unnest import unnest
 
 if TYPE_CHECKING:
     from learnat.sql.execution import Executor
@@ -39,12 +42,19 @@ class Inclusion:
     """
 
     included: bool
-    reason: str
     covered: frozenset[int]
     total: int
+    failure: str = ""
+    part: exp.Expr | None = field(default=None, repr=False, compare=False)
+    """What of the step the failure is about."""
 
     def __bool__(self) -> bool:
         return self.included
+
+    @property
+    def reason(self) -> str:
+        """Why the step is not included; empty when it is."""
+        return self.failure if self.part is None else f"{self.failure}: {self.part.sql('sqlite')}"
 
     @property
     def coverage(self) -> float:
@@ -67,33 +77,41 @@ def includes(
     return _includes(gold, step, schema, dialect, mode)
 
 
-@lru_cache(maxsize=50_000)
+@lru_cache(maxsize=10_000)
 def _includes(gold: str, step: str, schema: Schema | None, dialect: str, mode: str) -> Inclusion:
     whole = view(gold, schema, dialect)
     total = len(whole.tree)
     try:
         part = view(step, schema, dialect)
     except SqlParseError as error:
-        return Inclusion(False, f"does not parse: {error}", NONE, total)
+        return Inclusion(False, NONE, total, f"does not parse: {error}")
     if mode == "text":
         from learnat.sql.token_tree import is_subtree
 
-        if not is_subtree(gold, step):
-            return Inclusion(False, "not a subtree of gold's tokens", overlap(whole, part), total)
-        return Inclusion(True, "a subtree of gold's tokens", overlap(whole, part), total)
-    match, reason = best_match(whole, part, strict=mode == "strict")
-    if match is None:
-        return Inclusion(False, reason, overlap(whole, part), total)
-    return Inclusion(True, "every condition and key is gold's", match.covered, total)
+        included = is_subtree(gold, step)
+        return Inclusion(included, overlap(whole, part), total, "" if included else "no subtree of gold's tokens")
+    if whole.form.sql == part.form.sql:
+        return Inclusion(True, frozenset(range(total)), total)
+    matcher = Matcher(strict=mode == "strict")
+    found = [match.covered for block in whole.blocks if (match := matcher.root(part.root, block)) is not None]
+    if not found:
+        found = [match.covered for s, g in _unnested(whole, part) if (match := matcher.root(s, g)) is not None]
+    if not found:
+        return Inclusion(False, overlap(whole, part), total, matcher.failure, matcher.part)
+    return Inclusion(True, max(found, key=len), total)
 
 
-def best_match(whole: QueryView, part: QueryView, strict: bool) -> tuple[Match | None, str]:
-    """The map of the step's root block into a block of gold that accounts for most of gold, and why there is none."""
-    if whole is part or whole.form.sql == part.form.sql:
-        return Match({}, frozenset(range(len(whole.tree)))), ""
-    matcher = Matcher(strict)
-    found = [match for block in whole.blocks if (match := matcher.root(part.root, block)) is not None]
-    return max(found, key=lambda match: len(match.covered), default=None), matcher.reason
+def _unnested(whole: QueryView, part: QueryView) -> Iterator[tuple[Block, Block]]:
+    """Pairs of a step's root block and a block of gold, of which at least one has its subqueries merged."""
+    step = unnest(part.root)
+    for block in whole.blocks:
+        merged = unnest(block)
+        if merged is not None:
+            yield part.root, merged
+        if step is not None:
+            yield step, block
+        if step is not None and merged is not None:
+            yield step, merged
 
 
 def overlap(whole: QueryView, part: QueryView) -> frozenset[int]:

@@ -15,20 +15,21 @@ from sqlglot import exp
 from learnat.sql.names import UID
 from learnat.sql.parse import identifier
 from learnat.sql.rewrite import conjuncts, fingerprint
+from learnat.sql.walk import nodes, select_nodes
 
 _UID = re.compile(UID + r"\d+")
 _PLAIN_ONLY = ("joins", "where", "group", "having", "order", "limit", "offset", "distinct", "with_", "windows")
 
 
-def inline_ctes(root: exp.Expression) -> None:
+def inline_ctes(root: exp.Expr) -> None:
     """Put a CTE that is used once in the place of its use, and drop one that is never used."""
-    for with_ in list(root.find_all(exp.With)):
+    for with_ in select_nodes(root, exp.With):
         if with_.args.get("recursive"):
             continue
         kept = []
         for cte in with_.expressions:
             name = cte.args["alias"].this.this
-            uses = [table for table in root.find_all(exp.Table) if _table_name(table) == name]
+            uses = [table for table in select_nodes(root, exp.Table) if _table_name(table) == name]
             outputs = leftmost(cte.this)
             if not uses:
                 continue
@@ -43,7 +44,7 @@ def inline_ctes(root: exp.Expression) -> None:
             with_.parent.set("with_", None)
 
 
-def _name_outputs(cte: exp.Expression) -> bool:
+def _name_outputs(cte: exp.Expr) -> bool:
     """Move a CTE's column list into its query; False where the lengths differ."""
     given = cte.args["alias"].args.get("columns") or []
     query = leftmost(cte.this)
@@ -61,7 +62,7 @@ def _table_name(table: exp.Table) -> str:
     return str(table.this.this) if isinstance(table.this, exp.Identifier) else ""
 
 
-def leftmost(query: exp.Expression) -> exp.Select | None:
+def leftmost(query: exp.Expr) -> exp.Select | None:
     """The SELECT that names a query's output columns; None where ``*`` leaves them unknown."""
     while isinstance(query, (exp.SetOperation, exp.Subquery)):
         query = query.this
@@ -72,9 +73,9 @@ def leftmost(query: exp.Expression) -> exp.Select | None:
     return query
 
 
-def unwrap(root: exp.Expression) -> exp.Expression:
+def unwrap(root: exp.Expr) -> exp.Expr:
     """Replace ``SELECT <all columns in order> FROM (query)`` by ``query``."""
-    for select in list(root.find_all(exp.Select)):
+    for select in select_nodes(root, exp.Select):
         from_ = select.args.get("from_")
         inner = from_.this if from_ is not None else None
         if not isinstance(inner, exp.Subquery) or not isinstance(inner.this, exp.Query):
@@ -106,24 +107,22 @@ def unwrap(root: exp.Expression) -> exp.Expression:
 _ENDS = ("order", "limit", "offset", "with_")
 
 
-def _is_from(item: exp.Expression, source: exp.Subquery) -> bool:
+def _is_from(item: exp.Expr, source: exp.Subquery) -> bool:
     return isinstance(item, exp.Column) and item.table == source.alias
 
 
-def name_instances(root: exp.Expression) -> None:
+def name_instances(root: exp.Expr) -> None:
     """Give every instance its canonical alias and every derived column its canonical name, in place."""
-    cte_names = _cte_names(root)
-    columns = _derived_columns(root, cte_names)
-    names: dict[str, str] = dict(cte_names)
-    _name_block(root, names)
-    for node in list(root.walk()):
+    found = nodes(root)
+    names = _cte_names(found)
+    _rename_derived_columns(root, found)
+    _name_blocks([node for node in found if isinstance(node, exp.Select)], names)
+    for node in nodes(root):
         if isinstance(node, exp.Column):
-            table, name = node.table, node.name
-            name = columns.get(table, {}).get(name, name)
-            if table in names:
-                node.set("table", identifier(names[table]))
+            if node.table in names:
+                node.set("table", identifier(names[node.table]))
             if not isinstance(node.this, exp.Star):
-                node.set("this", identifier(name))
+                node.set("this", identifier(node.name))
         elif isinstance(node, exp.Table) and isinstance(node.this, exp.Identifier):
             name = names.get(node.this.this, node.this.this)
             alias = names.get(node.alias, node.alias)
@@ -135,61 +134,93 @@ def name_instances(root: exp.Expression) -> None:
             node.args["alias"].set("this", identifier(names[node.alias]))
 
 
-def _cte_names(root: exp.Expression) -> dict[str, str]:
-    taken = {_table_name(table) for table in root.find_all(exp.Table)}
+def _cte_names(found: list[exp.Expr]) -> dict[str, str]:
+    ctes = [node for node in found if isinstance(node, exp.CTE)]
+    taken = {_table_name(node) for node in found if isinstance(node, exp.Table)} if ctes else set()
     names: dict[str, str] = {}
-    for cte in root.find_all(exp.CTE):
+    for cte in ctes:
         name = _free("cte", taken)
         taken.add(name)
         names[cte.alias] = name
     return names
 
 
-def _derived_columns(root: exp.Expression, ctes: dict[str, str]) -> dict[str, dict[str, str]]:
-    """Rename the outputs of derived tables and CTEs, drop all other aliases; old to new name by instance."""
-    renamed: dict[str, dict[str, str]] = {}
-    by_cte: dict[str, dict[str, str]] = {}
-    naming: set[int] = set()
-    for node in root.find_all(exp.Subquery, exp.CTE):
-        if isinstance(node, exp.Subquery) and not node.alias.startswith(UID):
-            continue
-        query = leftmost(node.this)
-        if query is None:
-            continue
-        naming.add(id(query))
-        given = node.args["alias"].args.get("columns") if isinstance(node, exp.CTE) else None
-        new = {} if given else _rename_outputs(query)
-        (by_cte if isinstance(node, exp.CTE) else renamed)[node.alias] = new
-    for table in root.find_all(exp.Table):
-        if _table_name(table) in by_cte:
-            renamed[table.alias] = by_cte[_table_name(table)]
-    for select in root.find_all(exp.Select):
-        if id(select) not in naming and any(isinstance(item, exp.Alias) for item in select.expressions):
+def _rename_derived_columns(root: exp.Expr, found: list[exp.Expr]) -> None:
+    """Canonical names for the outputs of derived tables and CTEs; no aliases anywhere else."""
+    derived = [(node, query) for node in _derived(found) if (query := leftmost(node.this)) is not None]
+    naming = {id(query) for _, query in derived}
+    # Taken before anything is renamed: an output may be called after a column that is renamed itself.
+    outputs = {id(query): [item.output_name for item in query.expressions] for _, query in derived}
+    for node, query in derived:
+        if isinstance(node, exp.CTE):
+            if node.args["alias"].args.get("columns"):
+                continue
+            readers = {table.alias for table in select_nodes(root, exp.Table) if _table_name(table) == node.alias}
+        else:
+            readers = {node.alias}
+        renamed = dict(zip(reversed(outputs[id(query)]), reversed(_rename_outputs(query)), strict=True))
+        for column in select_nodes(root, exp.Column):
+            if column.table in readers and column.name in renamed:
+                column.set("this", identifier(renamed[column.name]))
+    for select in found:
+        if (
+            isinstance(select, exp.Select)
+            and id(select) not in naming
+            and any(isinstance(item, exp.Alias) for item in select.expressions)
+        ):
             select.set("expressions", [item.unalias() for item in select.expressions])
-    return renamed
 
 
-def _rename_outputs(query: exp.Select) -> dict[str, str]:
-    plain = [item.unalias().name if isinstance(item.unalias(), exp.Column) else "" for item in query.expressions]
-    new_names: dict[str, str] = {}
-    items = []
-    for position, (item, column) in enumerate(zip(query.expressions, plain, strict=True), 1):
-        name = column if column and plain.count(column) == 1 else f"c{position}"
-        new_names.setdefault(item.output_name, name)
-        bare = item.unalias()
-        items.append(bare if name == column else exp.Alias(this=bare, alias=identifier(name)))
+def _derived(everything: list[exp.Expr]) -> list[exp.Expr]:
+    """Derived tables and CTEs, each after those it reads: its column names may come from theirs."""
+    found = [n for n in everything if isinstance(n, (exp.Subquery, exp.CTE)) and n.alias.startswith(UID)]
+    ctes = {node.alias: node for node in found if isinstance(node, exp.CTE)}
+    done: list[exp.Expr] = []
+    seen: set[int] = set()
+
+    def visit(node: exp.Expr) -> None:
+        if id(node) in seen:
+            return
+        seen.add(id(node))
+        for inner in nodes(node.this):
+            if not isinstance(inner, (exp.Subquery, exp.CTE, exp.Table)):
+                continue
+            if inner.alias.startswith(UID) and not isinstance(inner, exp.Table):
+                visit(inner)
+            elif isinstance(inner, exp.Table) and _table_name(inner) in ctes:
+                visit(ctes[_table_name(inner)])
+        done.append(node)
+
+    for node in found:
+        visit(node)
+    return done
+
+
+def _rename_outputs(query: exp.Select) -> list[str]:
+    """Call each output after its column, if it is one and no other has that name, else by its position."""
+    bare = [item.unalias() for item in query.expressions]
+    plain = [item.name if isinstance(item, exp.Column) else "" for item in bare]
+    taken = {name for name in plain if name}
+    names, items = [], []
+    for place, (item, column) in enumerate(zip(bare, plain, strict=True)):
+        name = column if column and plain.count(column) == 1 else _free(f"c{place + 1}", taken)
+        names.append(name)
+        items.append(item if name == column else exp.Alias(this=item, alias=identifier(name)))
     query.set("expressions", items)
-    return new_names
+    return names
 
 
-def _name_block(root: exp.Expression, names: dict[str, str]) -> None:
+def _name_blocks(selects: list[exp.Select], names: dict[str, str]) -> None:
     """Name instances from the outermost block inwards, so that inner names can avoid the outer ones they use."""
-    for select in root.find_all(exp.Select, bfs=True):
+    for select in selects:
         sources = block_sources(select)
         if not sources:
             continue
         own = {source.alias for source in sources}
-        taken = {names[c.table] for c in select.find_all(exp.Column) if c.table not in own and c.table in names}
+        taken = set()
+        if names:
+            outer = (column.table for column in select_nodes(select, exp.Column))
+            taken = {names[alias] for alias in outer if alias not in own and alias in names}
         labels = {source.alias: _label(source, names) for source in sources}
         order = _ordered(select, sources, labels)
         for alias in order:
@@ -197,12 +228,12 @@ def _name_block(root: exp.Expression, names: dict[str, str]) -> None:
             taken.add(names[alias])
 
 
-def block_sources(select: exp.Select) -> list[exp.Expression]:
+def block_sources(select: exp.Select) -> list[exp.Expr]:
     """The instances in a block's own FROM, those in parenthesised joins included, in the order written."""
     from_ = select.args.get("from_")
     if from_ is None:
         return []
-    found: list[exp.Expression] = []
+    found: list[exp.Expr] = []
     stack = [from_.this, *(join.this for join in select.args.get("joins") or ())][::-1]
     while stack:
         node = stack.pop()
@@ -214,13 +245,13 @@ def block_sources(select: exp.Select) -> list[exp.Expression]:
     return found
 
 
-def _label(source: exp.Expression, names: dict[str, str]) -> str:
+def _label(source: exp.Expr, names: dict[str, str]) -> str:
     if isinstance(source, exp.Table):
         return names.get(_table_name(source), _table_name(source))
     return "sub"
 
 
-def _ordered(select: exp.Select, sources: list[exp.Expression], labels: dict[str, str]) -> list[str]:
+def _ordered(select: exp.Select, sources: list[exp.Expr], labels: dict[str, str]) -> list[str]:
     """Instance aliases, those of one table ordered by their use in the block (two rounds of refinement)."""
     aliases = [source.alias for source in sources]
     if len(set(labels.values())) == len(aliases):
@@ -236,9 +267,11 @@ def _ordered(select: exp.Select, sources: list[exp.Expression], labels: dict[str
             view = {**known, source.alias: UID}
             texts = sorted(_anonymous(fingerprint(item, view)) for item in items)
             texts += [f.format(fingerprint(item, view)) for f, item in zip(fixed, select.expressions, strict=True)]
-            for key in ("group", "having", "order"):
-                clause = select.args.get(key)
-                texts.append(fingerprint(clause, view) if clause is not None else "")
+            group = select.args.get("group")
+            texts += sorted(_anonymous(fingerprint(key, view)) for key in (group.expressions if group else ()))
+            for name in ("having", "order"):
+                clause = select.args.get(name)
+                texts.append(_anonymous(fingerprint(clause, view)) if clause is not None else "")
             if isinstance(source, exp.Subquery):
                 texts.append(_anonymous(fingerprint(source.this, view)))
             signatures[source.alias] = (labels[source.alias], "\n".join(texts))

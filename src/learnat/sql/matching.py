@@ -7,8 +7,11 @@ gold's tree that the mapped parts account for.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+
+from sqlglot import exp
 
 from learnat.sql.blocks import NONE, Block, Instance, Item, Nodes
 from learnat.sql.terms import Term, columns, equated, substitute
@@ -27,17 +30,19 @@ class Match:
 
 
 class Matcher:
-    """One comparison of a step with gold. ``reason`` tells, after a failure, how far the best attempt came."""
+    """One comparison of a step with gold. After a failure, ``failure`` and ``part`` tell where the best attempt ended."""
 
     def __init__(self, strict: bool) -> None:
         self.strict = strict
-        self.reason = "gold has no block of this kind"
+        self.failure = "gold has no block of this kind"
+        self.part: exp.Expr | None = None
         self._progress = -1
 
     def root(self, step: Block, gold: Block) -> Match | None:
         """The map of a step's root block into ``gold`` that accounts for most of it."""
         if gold.outside:
-            return self._fail(0, "the gold block cannot stand alone: it refers to a block around it")
+            self._fail(0, "the gold block cannot stand alone: it refers to a block around it")
+            return None
         return self._best(step, gold, {}, root=True)
 
     def _best(self, step: Block, gold: Block, sigma: Sigma, root: bool) -> Match | None:
@@ -84,7 +89,7 @@ class Matcher:
         for item in ready:
             nodes = self._condition(item, gold, sigma)
             if nodes is None:
-                self._fail(2 + place, f"condition not in gold: {_text(item)}")
+                self._fail(2 + place, "condition not in gold", item)
                 return
             covered |= nodes
         if place == len(step.instances):
@@ -154,6 +159,9 @@ class Matcher:
     def _clauses(self, step: Block, gold: Block, sigma: Sigma, root: bool) -> Nodes | None:
         covered: set[int] = set()
         stage = 3 + len(step.instances)
+        if (gold.semijoined or step.semijoined) and (step.aggregates or step.limit is not None):
+            self._fail(stage, "a join in place of a subquery repeats rows, which this step counts")
+            return None
         checks: tuple[tuple[str, Callable[[], Nodes | None]], ...] = (
             ("grouping differs", lambda: self._grouping(step, gold, sigma)),
             ("HAVING condition not in gold", lambda: self._each(step.having, gold.clauses["having"], gold, sigma)),
@@ -181,7 +189,7 @@ class Matcher:
         return frozenset(covered)
 
     def _item(self, item: Item, candidates: Mapping[Term, list[Item]], gold: Block, sigma: Sigma) -> Nodes | None:
-        """The places of the gold items equal to ``item``, with nested blocks that include the item's; None without one."""
+        """The places of the gold items equal to ``item``, with nested blocks that include the item's, or None."""
         wanted = gold.normal(_mapped(item.term, sigma))
         found: Nodes | None = None
         for other in candidates.get(wanted, ()):
@@ -198,10 +206,13 @@ class Matcher:
         return found
 
     def _grouping(self, step: Block, gold: Block, sigma: Sigma) -> Nodes | None:
-        """A key more or less is style where a primary key among the keys decides it; otherwise aggregates differ."""
+        """Gold's keys, give or take columns of gold that a primary key among the step's own keys decides.
+
+        Aggregates are computed for each group, so a step that has any needs all of gold's keys.
+        """
         keys = {gold.normal(_mapped(item.term, sigma)) for item in step.group}
         gold_keys = set(gold.clauses["group"])
-        if not all(_decided(key, gold_keys, gold) for key in keys):
+        if not all(key in gold_keys or (key in gold.parts and _decided(key, keys & gold_keys, gold)) for key in keys):
             return None
         if (step.aggregates or step.having) and not all(_decided(key, keys, gold) for key in gold_keys):
             return None
@@ -228,13 +239,13 @@ class Matcher:
     def _projections(self, step: Block, gold: Block, sigma: Sigma, root: bool) -> Nodes | None:
         own = gold.clauses["projections"]
         covered: set[int] = set()
-        if not root and step.role == "from":
-            # What is read from a derived table is compared where it is read, so it may offer more or less.
-            for item in step.projections:
-                covered |= self._item(item, own, gold, sigma) or NONE
-            return frozenset(covered)
-        if not root and step.role != "exists":
+        # What is read from a derived table is compared where it is read, so a table without DISTINCT may offer more
+        # or less; elsewhere below the root the values compared are part of the meaning.
+        free = root or step.role == "exists" or (step.role == "from" and step.distinct is None)
+        if not free:
             return self._same_projections(step, gold, sigma)
+        if _repeats(step, gold, sigma):
+            return None
         for item in step.projections:
             nodes = self._item(item, own, gold, sigma)
             if nodes is None and not self.strict:
@@ -254,7 +265,7 @@ class Matcher:
         return nodes
 
     def _same_projections(self, step: Block, gold: Block, sigma: Sigma) -> Nodes | None:
-        """Inside a condition or a set operation the values compared are part of the meaning."""
+        """Gold's own projections, one for one and in order."""
         if len(step.projections) != len(gold.projections):
             return None
         covered: set[int] = set()
@@ -276,7 +287,7 @@ class Matcher:
             return NONE
         if gold.distinct is not None:
             return gold.distinct
-        if gold.role in ("in", "exists", "branch"):
+        if gold.role in ("in", "exists", "branch") or gold.semijoined or step.semijoined:
             return NONE
         terms = {gold.normal(_mapped(item.term, sigma)) for item in step.projections}
         if gold.group and terms <= set(gold.clauses["group"]):
@@ -290,22 +301,26 @@ class Matcher:
         """Branches of a chain may be left out; those kept project what gold's project."""
         ordering = self._ordering(step, gold, sigma)
         if ordering is None:
-            return self._fail(1, "order or limit not gold's")
+            self._fail(1, "order or limit not gold's")
+            return None
         covered = ordering | gold.nodes
         free = list(gold.branches)
         for place, branch in enumerate(step.branches):
             candidates = [gold.branches[place]] if step.operation.startswith("Except") else list(free)
             matches = [(c, m) for c in candidates if (m := self._best(branch, c, sigma, root=False)) is not None]
             if not matches:
-                return self._fail(1, "a branch of the set operation is not gold's")
+                self._fail(1, "a branch of the set operation is not gold's")
+                return None
             chosen, match = max(matches, key=lambda pair: len(pair[1].covered))
             free = [other for other in free if other is not chosen]
             covered |= match.covered
         return Match(dict(sigma), covered)
 
-    def _fail(self, progress: int, reason: str) -> None:
+    def _fail(self, progress: int, failure: str, item: Item | None = None) -> None:
+        """Keep the failure of the attempt that came furthest."""
         if progress > self._progress:
-            self._progress, self.reason = progress, reason
+            self._progress, self.failure = progress, failure
+            self.part = item.node if item is not None else None
 
 
 def _mapped(term: Term, sigma: Sigma) -> Term:
@@ -345,10 +360,13 @@ def _decided(key: Term, keys: set[Term], gold: Block) -> bool:
     return False
 
 
+def _repeats(step: Block, gold: Block, sigma: Sigma) -> bool:
+    """Whether the step projects something more often than once and than gold: then it stands in another's place."""
+    mapped = Counter(_mapped(item.term, sigma) for item in step.projections if not item.blocks)
+    own = Counter(item.term for item in gold.projections)
+    return any(count > max(1, own[term]) for term, count in mapped.items())
+
+
 def _distinct_operands(term: Term) -> Iterator[Term]:
     if term[0] == "Count" and len(term) == 2 and term[1][1][0] == "Distinct":
         yield from term[1][1][1][1:]
-
-
-def _text(item: Item) -> str:
-    return item.node.sql() if item.node is not None else "?"

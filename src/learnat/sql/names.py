@@ -52,7 +52,7 @@ class _Scope:
     outer: _Scope | None
     ctes: dict[str, _Cte]
     sources: list[Source] = field(default_factory=list)
-    aliases: dict[str, exp.Expression] = field(default_factory=dict)
+    aliases: dict[str, exp.Expr] = field(default_factory=dict)
 
     def chain(self) -> Iterator[_Scope]:
         scope: _Scope | None = self
@@ -73,7 +73,7 @@ class Names:
     unresolved: list[str] = field(default_factory=list)
 
 
-def resolve(query: exp.Query, schema: Schema | None) -> Names:
+def resolve(query: exp.Expr, schema: Schema | None) -> Names:
     """Resolve all names of ``query`` in place."""
     resolver = _Resolver(schema)
     resolver.query(query, None, {})
@@ -89,7 +89,7 @@ class _Resolver:
 
     # -- queries -----------------------------------------------------------------------------------------
 
-    def query(self, node: exp.Expression, outer: _Scope | None, ctes: dict[str, _Cte]) -> tuple[str | None, ...] | None:
+    def query(self, node: exp.Expr, outer: _Scope | None, ctes: dict[str, _Cte]) -> tuple[str | None, ...] | None:
         """Resolve a query; its output column names (None for an unnamed one), or None when unknown."""
         with_ = node.args.get("with_")
         if with_ is not None:
@@ -102,6 +102,8 @@ class _Resolver:
                     self.expression(node.args[key], scope)
             return output
         if isinstance(node, exp.SetOperation):
+            for key in ("this", "expression"):
+                node.set(key, _wrapped(node.args[key]))
             output = self.query(node.this, outer, ctes)
             self.query(node.expression, outer, ctes)
             self._set_order(node)
@@ -115,7 +117,7 @@ class _Resolver:
             self.expression(child, _Scope(outer, ctes))
         return None
 
-    def _with(self, with_: exp.Expression, outer: _Scope | None, ctes: dict[str, _Cte]) -> dict[str, _Cte]:
+    def _with(self, with_: exp.Expr, outer: _Scope | None, ctes: dict[str, _Cte]) -> dict[str, _Cte]:
         ctes = dict(ctes)
         for cte in with_.expressions:
             alias = cte.args["alias"]
@@ -124,7 +126,7 @@ class _Resolver:
             if with_.args.get("recursive"):
                 ctes[name] = _Cte(name, uid, given or None)
             output = self.query(cte.this, outer, ctes)
-            ctes[name] = _Cte(name, uid, given or _named(output))
+            ctes[name] = _Cte(name, uid, given or _named(cte.this, output))
             alias.set("this", exp.Identifier(this=uid))
             alias.set("columns", [exp.Identifier(this=column) for column in given] or None)
         return ctes
@@ -159,13 +161,13 @@ class _Resolver:
         from_ = node.args.get("from_")
         if from_ is None:
             return
-        joins: list[exp.Expression] = []
+        joins: list[exp.Expr] = []
         first = _flatten_group(from_.this, joins)
         if first is not from_.this:
             from_.set("this", first)
         self._source(from_.this, scope)
         for join in node.args.get("joins") or ():
-            inner: list[exp.Expression] = []
+            inner: list[exp.Expr] = []
             target = join.this
             if not join.args.get("side") and not join.args.get("using") and join.args.get("method") is None:
                 target = _flatten_group(join.this, inner)
@@ -184,7 +186,7 @@ class _Resolver:
             self._source(join.this, scope)
             self._merge(join, left, scope)
 
-    def _source(self, node: exp.Expression, scope: _Scope) -> None:
+    def _source(self, node: exp.Expr, scope: _Scope) -> None:
         """Add the instance(s) that ``node`` brings to ``scope`` and give each its alias."""
         if isinstance(node, exp.Table) and isinstance(node.this, exp.Identifier):
             name = fold(node.name)
@@ -210,7 +212,7 @@ class _Resolver:
             output = self.query(node, scope.outer, scope.ctes)
             alias_node = node.args.get("alias")
             given = tuple(fold(column.name) for column in alias_node.columns) if alias_node else ()
-            source = self._add(fold(node.alias) if node.alias else "", given or _named(output), None)
+            source = self._add(fold(node.alias) if node.alias else "", given or _named(node.this, output), None)
             node.set("alias", exp.TableAlias(this=exp.Identifier(this=source.uid)))
             scope.sources.append(source)
         elif isinstance(node, exp.Subquery):
@@ -232,7 +234,7 @@ class _Resolver:
         self.instances += 1
         return f"{UID}{self.instances}"
 
-    def _merge(self, join: exp.Expression, left: list[Source], scope: _Scope) -> None:
+    def _merge(self, join: exp.Expr, left: list[Source], scope: _Scope) -> None:
         """NATURAL and USING become equalities with the first instance that has the column."""
         using = [fold(column.name) for column in join.args.get("using") or ()]
         right = scope.sources[-1]
@@ -266,7 +268,7 @@ class _Resolver:
     # -- SELECT list and keys ----------------------------------------------------------------------------
 
     def _projections(self, node: exp.Select, scope: _Scope) -> None:
-        items: list[exp.Expression] = []
+        items: list[exp.Expr] = []
         for item in node.expressions:
             wanted: list[Source] | None = None
             if isinstance(item, exp.Star) and not item.args.get("except_"):
@@ -293,7 +295,7 @@ class _Resolver:
                 item.set("alias", exp.Identifier(this=name))
                 scope.aliases.setdefault(name, item.this)
 
-    def _keys(self, node: exp.Select, clause: exp.Expression, scope: _Scope, alias_first: bool) -> None:
+    def _keys(self, node: exp.Select, clause: exp.Expr, scope: _Scope, alias_first: bool) -> None:
         """Replace ordinals and aliases among ORDER BY or GROUP BY terms, and resolve the rest."""
         terms = []
         for term in clause.expressions:
@@ -315,7 +317,7 @@ class _Resolver:
             if not any(child is term for term in terms):
                 self.expression(child, scope)
 
-    def _key(self, node: exp.Select, term: exp.Expression, scope: _Scope, alias_first: bool) -> exp.Expression:
+    def _key(self, node: exp.Select, term: exp.Expr, scope: _Scope, alias_first: bool) -> exp.Expr:
         if isinstance(term, exp.Literal) and not term.is_string:
             position = int(term.this) if term.this.isdigit() else 0
             if 1 <= position <= len(node.expressions):
@@ -348,7 +350,7 @@ class _Resolver:
             else:
                 ordered.set("this", exp.Literal.number(position))
 
-    def _result_column(self, term: exp.Expression, branches: list[exp.Select]) -> int | None:
+    def _result_column(self, term: exp.Expr, branches: list[exp.Select]) -> int | None:
         for branch in branches:
             if isinstance(term, exp.Column) and not term.table:
                 name = fold(term.name)
@@ -365,13 +367,13 @@ class _Resolver:
 
     # -- expressions -------------------------------------------------------------------------------------
 
-    def _clause(self, owner: exp.Expression, key: str, scope: _Scope) -> None:
+    def _clause(self, owner: exp.Expr, key: str, scope: _Scope) -> None:
         old = owner.args[key]
         new = self.expression(old, scope)
         if new is not old:
             owner.set(key, new)
 
-    def expression(self, node: exp.Expression, scope: _Scope) -> exp.Expression:
+    def expression(self, node: exp.Expr, scope: _Scope) -> exp.Expr:
         """Resolve all names below ``node``; the node to stand in its place."""
         if isinstance(node, exp.Column):
             return self._resolve_column(node, scope)
@@ -379,17 +381,17 @@ class _Resolver:
             self.query(node, scope, scope.ctes)
             return node
         for key, value in list(node.args.items()):
-            if isinstance(value, exp.Expression):
+            if isinstance(value, exp.Expr):
                 new = self.expression(value, scope)
                 if new is not value:
                     node.set(key, new)
             elif isinstance(value, list):
-                items = [self.expression(item, scope) if isinstance(item, exp.Expression) else item for item in value]
+                items = [self.expression(item, scope) if isinstance(item, exp.Expr) else item for item in value]
                 if any(new is not old for new, old in zip(items, value, strict=True)):
                     node.set(key, items)
         return node
 
-    def _resolve_column(self, node: exp.Column, scope: _Scope) -> exp.Expression:
+    def _resolve_column(self, node: exp.Column, scope: _Scope) -> exp.Expr:
         if node.table.startswith(UID):
             return node
         if node.table:
@@ -411,7 +413,7 @@ class _Resolver:
         node.this.set("this", name)
         return node
 
-    def _qualified(self, node: exp.Column, scope: _Scope) -> exp.Expression:
+    def _qualified(self, node: exp.Column, scope: _Scope) -> exp.Expr:
         qualifier, name = fold(node.table), fold(node.name)
         for level in scope.chain():
             for source in level.sources:
@@ -455,7 +457,7 @@ def _stands_for_a_value(node: exp.Column) -> bool:
     return isinstance(parent, exp.Between) and node.arg_key in ("low", "high")
 
 
-def _flatten_group(node: exp.Expression, joins: list[exp.Expression]) -> exp.Expression:
+def _flatten_group(node: exp.Expr, joins: list[exp.Expr]) -> exp.Expr:
     """``(a JOIN b ON ...)`` in FROM: its first table, with its inner joins appended to ``joins``."""
     if not (isinstance(node, exp.Subquery) and isinstance(node.this, (exp.Table, exp.Subquery))) or node.alias:
         return node
@@ -468,7 +470,15 @@ def _flatten_group(node: exp.Expression, joins: list[exp.Expression]) -> exp.Exp
     return first
 
 
-def _branches(node: exp.Expression) -> list[exp.Expression]:
+def _wrapped(branch: exp.Expr) -> exp.Expr:
+    """SQLite takes no ORDER BY or LIMIT in a branch of a set operation: such a branch is read from a derived table."""
+    inner = branch.unnest() if isinstance(branch, exp.Subquery) else branch
+    if not isinstance(inner, exp.Select) or not any(inner.args.get(key) for key in ("order", "limit", "offset")):
+        return branch
+    return exp.Select(expressions=[exp.Star()], from_=exp.From(this=exp.Subquery(this=inner)))
+
+
+def _branches(node: exp.Expr) -> list[exp.Expr]:
     if isinstance(node, exp.SetOperation):
         return _branches(node.this) + _branches(node.expression)
     if isinstance(node, exp.Subquery):
@@ -476,16 +486,29 @@ def _branches(node: exp.Expression) -> list[exp.Expression]:
     return [node]
 
 
-def _is_table_star(node: exp.Expression) -> bool:
+def _is_table_star(node: exp.Expr) -> bool:
     return isinstance(node, exp.Column) and isinstance(node.this, exp.Star)
 
 
-def _output_name(item: exp.Expression) -> str | None:
+def _output_name(item: exp.Expr) -> str | None:
     if isinstance(item, exp.Alias):
         return fold(item.alias)
-    return fold(item.name) if isinstance(item, exp.Column) else None
+    bare = item.unnest()
+    return fold(bare.name) if isinstance(bare, exp.Column) else None
 
 
-def _named(output: tuple[str | None, ...] | None) -> tuple[str, ...] | None:
-    """Output names as columns of a source; an unnamed expression cannot be referred to by a plain name."""
-    return None if output is None else tuple(name or "" for name in output)
+def _named(query: exp.Expr, output: tuple[str | None, ...] | None) -> tuple[str, ...] | None:
+    """The columns of a derived table; one without a name, or with a name taken, gets one that nobody can have written."""
+    while isinstance(query, (exp.SetOperation, exp.Subquery)):
+        query = query.this
+    if output is None or not isinstance(query, exp.Select):
+        return None
+    names: list[str] = []
+    items = list(query.expressions)
+    for place, name in enumerate(output):
+        if name is None or name in names:
+            name = f"{UID}{place + 1}"
+            items[place] = exp.Alias(this=items[place].unalias(), alias=exp.Identifier(this=name))
+        names.append(name)
+    query.set("expressions", items)
+    return tuple(names)

@@ -9,8 +9,7 @@ from sqlglot import exp
 from sqlglot.dialects.dialect import Dialect
 from sqlglot.dialects.sqlite import SQLite
 from sqlglot.errors import ParseError, SqlglotError, TokenError
-from sqlglot.generators.sqlite import SQLiteGenerator
-from sqlglot.parsers.sqlite import SQLiteParser
+from learnat.sql.walk import select_nodes
 
 DOUBLE_QUOTED = "double_quoted"
 """Key in an identifier's ``meta``: it was written ``"so"``, which SQLite may read as a string."""
@@ -21,6 +20,7 @@ _FUNCTIONS_KEPT = frozenset(
     "ABS AVG COALESCE COUNT IF IFNULL IIF LENGTH LOWER MAX MIN NULLIF ROUND SUM UPPER "
     "RANK DENSE_RANK ROW_NUMBER NTILE LAG LEAD FIRST_VALUE LAST_VALUE".split()
 )
+_FUNCTION_PARSERS_KEPT = frozenset({"CAST"})
 
 
 class SqlParseError(ValueError):
@@ -42,19 +42,29 @@ def _rebuild_error(text: str, line: int, column: int) -> SqlParseError:
     return error
 
 
-class _Parser(SQLiteParser):
+_SqliteParser: Any = SQLite.Parser
+_SqliteGenerator: Any = SQLite.Generator
+
+
+class _Parser(_SqliteParser):
     # sqlglot turns many functions into dialect-neutral nodes and back (STRFTIME, DATE, INSTR, ...), which
     # rewrites their text. Only functions whose meaning we use get a node; the others keep name and arguments.
     FUNCTIONS: ClassVar[dict[str, Any]] = {
-        **{name: build for name, build in SQLiteParser.FUNCTIONS.items() if name in _FUNCTIONS_KEPT},
-        "SUBSTRING": lambda args: exp.Anonymous(this="SUBSTR", expressions=args),
+        **{name: build for name, build in _SqliteParser.FUNCTIONS.items() if name in _FUNCTIONS_KEPT},
+    }
+    FUNCTION_PARSERS: ClassVar[dict[str, Any]] = {
+        name: parser for name, parser in _SqliteParser.FUNCTION_PARSERS.items() if name in _FUNCTION_PARSERS_KEPT
     }
 
 
-class _Generator(SQLiteGenerator):
+class _Generator(_SqliteGenerator):
     TYPE_MAPPING: ClassVar[dict[Any, str]] = {
-        **SQLiteGenerator.TYPE_MAPPING,
+        **_SqliteGenerator.TYPE_MAPPING,
         exp.DataType.Type.DECIMAL: "NUMERIC",
+    }
+    # The rewrites that sqlglot makes for SELECT (DISTINCT ON, QUALIFY, semi joins) concern other dialects.
+    TRANSFORMS: ClassVar[dict[Any, Any]] = {
+        kind: make for kind, make in _SqliteGenerator.TRANSFORMS.items() if kind is not exp.Select
     }
 
 
@@ -103,7 +113,7 @@ def parse(sql: str, dialect: str = "sqlite") -> exp.Query:
     if not isinstance(tree, exp.Query):
         raise SqlParseError(f"not a query but {type(tree).__name__.upper()}", 1, 1)
     if dialect == "sqlite" and '"' in sql:
-        for identifier in tree.find_all(exp.Identifier):
+        for identifier in select_nodes(tree, exp.Identifier):
             start = identifier.meta.get("start") if identifier.args.get("quoted") else None
             if start is not None and sql[start] == '"':
                 identifier.meta[DOUBLE_QUOTED] = True

@@ -16,13 +16,13 @@ from sqlglot import exp
 
 from learnat.sql.schema import Table
 
-_MIRROR: dict[type[exp.Expression], type[exp.Expression]] = {
+_MIRROR: dict[type[exp.Expr], type[exp.Expr]] = {
     exp.GT: exp.LT,
     exp.LT: exp.GT,
     exp.GTE: exp.LTE,
     exp.LTE: exp.GTE,
 }
-_NEGATED: dict[type[exp.Expression], type[exp.Expression]] = {
+_NEGATED: dict[type[exp.Expr], type[exp.Expr]] = {
     exp.EQ: exp.NEQ,
     exp.NEQ: exp.EQ,
     exp.GT: exp.LTE,
@@ -34,13 +34,14 @@ _NEGATED: dict[type[exp.Expression], type[exp.Expression]] = {
 }
 _COMPARISONS = (exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE)
 _PREDICATES = (*_COMPARISONS, exp.And, exp.Or, exp.Not, exp.In, exp.Is, exp.Like, exp.Glob, exp.Between, exp.Exists)
+_SYNONYMS = {"SUBSTRING": "SUBSTR", "STRING_AGG": "GROUP_CONCAT"}
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,17})\Z")
 _FLAT = frozenset({exp.And, exp.Or})
 _UNORDERED = frozenset({exp.And, exp.Or, exp.EQ, exp.NEQ, exp.NullSafeEQ, exp.NullSafeNEQ, exp.Add, exp.Mul})
 _SKIPPED_ARGS = frozenset({"big_int", "safe", "typed", "nulls_first", "copy"})
 
 
-def fingerprint(node: exp.Expression, names: Mapping[str, str] | None = None) -> str:
+def fingerprint(node: exp.Expr, names: Mapping[str, str] | None = None) -> str:
     """A text that is equal for trees equal up to the order of commutative operands.
 
     ``names`` replaces instance aliases.
@@ -73,32 +74,32 @@ def fingerprint(node: exp.Expression, names: Mapping[str, str] | None = None) ->
     for key, value in sorted(node.args.items()):
         if value is None or value is False or value == [] or key in _SKIPPED_ARGS:
             continue
-        if isinstance(value, exp.Expression):
+        if isinstance(value, exp.Expr):
             parts.append(f"{key}={fingerprint(value, names)}")
         elif isinstance(value, list):
-            inner = ",".join(fingerprint(v, names) if isinstance(v, exp.Expression) else str(v) for v in value)
+            inner = ",".join(fingerprint(v, names) if isinstance(v, exp.Expr) else str(v) for v in value)
             parts.append(f"{key}=[{inner}]")
         else:
             parts.append(f"{key}={str(value).upper()}")
     return f"{kind.__name__}({' '.join(parts)})"
 
 
-def conjuncts(node: exp.Expression | None) -> list[exp.Expression]:
+def conjuncts(node: exp.Expr | None) -> list[exp.Expr]:
     """The operands of nested ANDs, from left to right; ``TRUE`` is no condition."""
     return [] if node is None else [part for part in _operands(node, exp.And) if not _is_true(part)]
 
 
-def conjunction(parts: Iterable[exp.Expression]) -> exp.Expression | None:
+def conjunction(parts: Iterable[exp.Expr]) -> exp.Expr | None:
     """Sorted, without repeats, nested to the left; None for no parts."""
     return _combine(list(parts), exp.And)
 
 
-def resort(node: exp.Expression) -> exp.Expression:
+def resort(node: exp.Expr) -> exp.Expr:
     """Sort commutative operands again, after the names in them have changed."""
     return _Rewriter({}, _SORTING).visit(node)
 
 
-def rewrite(node: exp.Expression, tables: Mapping[str, Table | None]) -> exp.Expression:
+def rewrite(node: exp.Expr, tables: Mapping[str, Table | None]) -> exp.Expr:
     """Rewrite ``node`` from the leaves up, in place; the node to stand in its place.
 
     ``tables`` gives the table of each instance alias, for the affinity of its columns.
@@ -111,25 +112,25 @@ class _Rewriter:
         self.tables = tables
         self.rules = _RULES if rules is None else rules
 
-    def visit(self, node: exp.Expression) -> exp.Expression:
+    def visit(self, node: exp.Expr) -> exp.Expr:
         if isinstance(node, (exp.Column, exp.Literal, exp.Identifier)):
             return node
         for key, value in list(node.args.items()):
-            if isinstance(value, exp.Expression):
+            if isinstance(value, exp.Expr):
                 new = self.visit(value)
                 if new is not value:
                     node.set(key, new)
             elif isinstance(value, list):
-                items = [self.visit(item) if isinstance(item, exp.Expression) else item for item in value]
+                items = [self.visit(item) if isinstance(item, exp.Expr) else item for item in value]
                 if any(new is not old for new, old in zip(items, value, strict=True)):
                     node.set(key, items)
         rule = self.rules.get(type(node))
         return node if rule is None else rule(self, node)
 
-    def paren(self, node: exp.Expression) -> exp.Expression:
+    def paren(self, node: exp.Expr) -> exp.Expr:
         return node.this
 
-    def comparison(self, node: exp.Expression) -> exp.Expression:
+    def comparison(self, node: exp.Expr) -> exp.Expr:
         left, right = node.this, node.expression
         if isinstance(left, exp.Tuple) or isinstance(right, exp.Tuple):
             return node
@@ -141,12 +142,12 @@ class _Rewriter:
         node.set("expression", right)
         return node
 
-    def commutative(self, node: exp.Expression) -> exp.Expression:
+    def commutative(self, node: exp.Expr) -> exp.Expr:
         if _rank(node.expression) < _rank(node.this):
             return type(node)(this=node.expression, expression=node.this)
         return node
 
-    def unquote(self, literal: exp.Expression, other: exp.Expression) -> exp.Expression:
+    def unquote(self, literal: exp.Expr, other: exp.Expr) -> exp.Expr:
         """SQLite applies the column's affinity to the literal, so ``'5'`` and ``5`` compare alike."""
         if (
             isinstance(literal, exp.Literal)
@@ -164,12 +165,12 @@ class _Rewriter:
         found = table.column(column.name) if table is not None else None
         return affinity(found.type) if found is not None else ""
 
-    def between(self, node: exp.Expression) -> exp.Expression:
+    def between(self, node: exp.Expr) -> exp.Expr:
         low = self.comparison(exp.GTE(this=node.this, expression=node.args["low"]))
         high = self.comparison(exp.LTE(this=node.this.copy(), expression=node.args["high"]))
         return self.connector(exp.And(this=low, expression=high))
 
-    def negation(self, node: exp.Expression) -> exp.Expression:
+    def negation(self, node: exp.Expr) -> exp.Expr:
         inner = node.this
         kind = _NEGATED.get(type(inner))
         if kind is not None:
@@ -184,10 +185,10 @@ class _Rewriter:
                 return self._merged(negated, dual)
         return node
 
-    def connector(self, node: exp.Expression) -> exp.Expression:
+    def connector(self, node: exp.Expr) -> exp.Expr:
         return self._merged(_operands(node, type(node)), type(node))
 
-    def _merged(self, parts: list[exp.Expression], kind: type[exp.Expression]) -> exp.Expression:
+    def _merged(self, parts: list[exp.Expr], kind: type[exp.Expr]) -> exp.Expr:
         parts = [leaf for part in parts for leaf in _operands(part, kind)]
         if kind is exp.And and len(parts) > 1:
             parts = [part for part in parts if not _is_true(part)] or parts[:1]
@@ -197,9 +198,9 @@ class _Rewriter:
         assert combined is not None
         return combined
 
-    def _membership(self, parts: list[exp.Expression]) -> list[exp.Expression]:
+    def _membership(self, parts: list[exp.Expr]) -> list[exp.Expr]:
         """``x = 1 OR x IN (2, 3)`` is ``x IN (1, 2, 3)``."""
-        groups: dict[str, list[exp.Expression]] = {}
+        groups: dict[str, list[exp.Expr]] = {}
         for part in parts:
             listed = isinstance(part, exp.In) and part.expressions and all(map(_is_constant, part.expressions))
             equal = isinstance(part, exp.EQ) and _is_constant(part.expression)
@@ -213,7 +214,7 @@ class _Rewriter:
                 merged.append(self.membership(exp.In(this=group[0].this, expressions=values)))
         return merged
 
-    def membership(self, node: exp.Expression) -> exp.Expression:
+    def membership(self, node: exp.Expr) -> exp.Expr:
         values = node.expressions
         if not values or not all(map(_is_constant, values)):
             return node
@@ -224,23 +225,23 @@ class _Rewriter:
         node.set("expressions", [unique[key] for key in sorted(unique)])
         return node
 
-    def count(self, node: exp.Expression) -> exp.Expression:
+    def count(self, node: exp.Expr) -> exp.Expr:
         if isinstance(node.this, exp.Literal):
             node.set("this", exp.Star())
         return node
 
-    def extreme(self, node: exp.Expression) -> exp.Expression:
+    def extreme(self, node: exp.Expr) -> exp.Expr:
         if isinstance(node.this, exp.Distinct) and len(node.this.expressions) == 1:
             node.set("this", node.this.expressions[0])
         return node
 
-    def iif(self, node: exp.Expression) -> exp.Expression:
+    def iif(self, node: exp.Expr) -> exp.Expr:
         if isinstance(node.parent, exp.Case) and node.arg_key == "ifs":
             return node
         branch = exp.If(this=node.this, true=node.args["true"])
         return self.case(exp.Case(ifs=[branch], default=node.args.get("false")))
 
-    def case(self, node: exp.Expression) -> exp.Expression:
+    def case(self, node: exp.Expr) -> exp.Expr:
         base = node.args.get("this")
         if isinstance(base, exp.Column):
             for branch in node.args["ifs"]:
@@ -250,13 +251,18 @@ class _Rewriter:
             node.set("default", None)
         return node
 
-    def cast(self, node: exp.Expression) -> exp.Expression:
+    def cast(self, node: exp.Expr) -> exp.Expr:
         target = node.args["to"]
         name = target.this.value if isinstance(target.this, exp.DataType.Type) else str(target.this)
         node.set("to", exp.DataType(this=_CAST_TYPES[affinity(name) or "NUMERIC"]))
         return node
 
-    def exists(self, node: exp.Expression) -> exp.Expression:
+    def function(self, node: exp.Expr) -> exp.Expr:
+        name = str(node.this).upper()
+        node.set("this", _SYNONYMS.get(name, name))
+        return node
+
+    def exists(self, node: exp.Expr) -> exp.Expr:
         query = node.this.this if isinstance(node.this, exp.Subquery) else node.this
         if isinstance(query, exp.Select) and not any(item.find(exp.AggFunc) for item in query.expressions):
             query.set("expressions", [exp.Literal.number(1)])
@@ -274,7 +280,7 @@ _CAST_TYPES = {
     "NUMERIC": exp.DataType.Type.DECIMAL,
 }
 
-Rules = Mapping[type[exp.Expression], Callable[[_Rewriter, exp.Expression], exp.Expression]]
+Rules = Mapping[type[exp.Expr], Callable[[_Rewriter, exp.Expr], exp.Expr]]
 
 _RULES: Rules = {
     exp.Paren: _Rewriter.paren,
@@ -295,6 +301,7 @@ _RULES: Rules = {
     exp.Case: _Rewriter.case,
     exp.Cast: _Rewriter.cast,
     exp.Exists: _Rewriter.exists,
+    exp.Anonymous: _Rewriter.function,
 }
 
 _SORTING: Rules = {
@@ -316,8 +323,8 @@ def affinity(declared: str) -> str:
     return "NUMERIC"
 
 
-def _operands(node: exp.Expression, kind: type[exp.Expression]) -> list[exp.Expression]:
-    found: list[exp.Expression] = []
+def _operands(node: exp.Expr, kind: type[exp.Expr]) -> list[exp.Expr]:
+    found: list[exp.Expr] = []
     stack = [node]
     while stack:
         top = stack.pop()
@@ -329,23 +336,23 @@ def _operands(node: exp.Expression, kind: type[exp.Expression]) -> list[exp.Expr
     return found
 
 
-def _combine(parts: list[exp.Expression], kind: type[exp.Expression]) -> exp.Expression | None:
+def _combine(parts: list[exp.Expr], kind: type[exp.Expr]) -> exp.Expr | None:
     unique = {fingerprint(part): part for part in parts}
-    result: exp.Expression | None = None
+    result: exp.Expr | None = None
     for key in sorted(unique):
         result = unique[key] if result is None else kind(this=result, expression=unique[key])
     return result
 
 
-def _is_true(node: exp.Expression) -> bool:
+def _is_true(node: exp.Expr) -> bool:
     return isinstance(node, exp.Boolean) and bool(node.this)
 
 
-def _is_constant(node: exp.Expression) -> bool:
+def _is_constant(node: exp.Expr) -> bool:
     return isinstance(node, exp.Literal) or (isinstance(node, exp.Neg) and isinstance(node.this, exp.Literal))
 
 
-def _rank(node: exp.Expression) -> tuple[int, str]:
+def _rank(node: exp.Expr) -> tuple[int, str]:
     """Columns before other expressions, before subqueries, before constants; then by text."""
     if _is_constant(node) or isinstance(node, (exp.Null, exp.Boolean)):
         rank = 3

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 _LABELS: dict[str, int] = {}
 
 
-def tree_edit_distance(a: exp.Expression, b: exp.Expression) -> int:
+def tree_edit_distance(a: exp.Expr, b: exp.Expr) -> int:
     """The least number of node insertions, deletions and relabellings that turn ``a`` into ``b``."""
     return distance(Postorder(labelled_tree(a)), Postorder(labelled_tree(b)))
 
 
-def structure(gold_ast: exp.Expression, step_ast: exp.Expression) -> float:
+def structure(gold_ast: exp.Expr, step_ast: exp.Expr) -> float:
     """``1 - TED / max(|gold|, |step|)``, in [0, 1]; 1 for equal trees."""
     return similarity(Postorder(labelled_tree(gold_ast)), Postorder(labelled_tree(step_ast)))
 

@@ -21,8 +21,9 @@ _FIELD = re.compile(r"\b(\w+)\.(\w+|`[^`]+`)")
 _COMPARISONS = frozenset({"=", "==", "<>", "!=", "<", ">", "<=", ">=", "LIKE"})
 _ENDS_WHERE = frozenset({"GROUP", "ORDER", "HAVING", "LIMIT", "UNION", "EXCEPT", "INTERSECT"})
 _KEYWORDS = frozenset(
-    """SELECT DISTINCT FROM JOIN INNER LEFT RIGHT OUTER CROSS NATURAL ON USING WHERE AND OR NOT IN EXISTS BETWEEN IS NULL
-    GROUP BY ORDER HAVING LIMIT OFFSET ASC DESC UNION ALL EXCEPT INTERSECT CASE WHEN THEN ELSE END AS WITH LIKE""".split()
+    """SELECT DISTINCT FROM JOIN INNER LEFT RIGHT OUTER CROSS NATURAL ON USING WHERE AND OR NOT IN EXISTS BETWEEN IS
+    NULL GROUP BY ORDER HAVING LIMIT OFFSET ASC DESC UNION ALL EXCEPT INTERSECT CASE WHEN THEN ELSE END AS WITH
+    LIKE""".split()
 )
 
 
@@ -40,7 +41,7 @@ def is_subtree(gold: str, step: str) -> bool:
     return _anywhere(token_tree(gold), token_tree(step))
 
 
-@lru_cache(maxsize=20_000)
+@lru_cache(maxsize=2_000)
 def token_tree(sql: str) -> TokenTree:
     text = _without_aliases(sql).strip().rstrip(";")
     tokens = [match.group("text") for match in _TOKEN.finditer(text) if match.group("text").strip()]

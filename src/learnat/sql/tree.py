@@ -32,18 +32,18 @@ class LabelledTree:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def nodes(self, node: exp.Expression) -> range:
+    def nodes(self, node: exp.Expr) -> range:
         """The places of ``node`` and all below it."""
         start = self.index[id(node)]
         return range(start, start + self.sizes[start])
 
 
-def labelled_tree(root: exp.Expression) -> LabelledTree:
+def labelled_tree(root: exp.Expr) -> LabelledTree:
     labels: list[str] = []
     sizes: list[int] = []
     index: dict[int, int] = {}
 
-    def visit(node: exp.Expression) -> None:
+    def visit(node: exp.Expr) -> None:
         if isinstance(node, _TRANSPARENT):
             index[id(node)] = len(labels)
             for child in children(node):
@@ -61,7 +61,7 @@ def labelled_tree(root: exp.Expression) -> LabelledTree:
     return LabelledTree(tuple(labels), tuple(sizes), index)
 
 
-def label(node: exp.Expression) -> str:
+def label(node: exp.Expr) -> str:
     if isinstance(node, exp.Column):
         return f"{node.table}.{node.name}" if node.table else str(node.name)
     if isinstance(node, exp.Literal):
@@ -77,10 +77,10 @@ def label(node: exp.Expression) -> str:
 def _is_flag(key: str, value: object) -> bool:
     if key in _SKIPPED or value is None or value is False or value == "":
         return False
-    return not isinstance(value, (exp.Expression, list))
+    return not isinstance(value, (exp.Expr, list))
 
 
-def children(node: exp.Expression) -> Iterator[exp.Expression]:
+def children(node: exp.Expr) -> Iterator[exp.Expr]:
     """The nodes below ``node`` in reading order."""
     if isinstance(node, (exp.Column, exp.Literal, exp.DataType)):
         return
@@ -99,18 +99,18 @@ def children(node: exp.Expression) -> Iterator[exp.Expression]:
             continue
         if key == "on" and isinstance(node, exp.Join):
             yield from conjuncts(value)
-        elif isinstance(value, exp.Expression):
+        elif isinstance(value, exp.Expr):
             if not isinstance(value, (exp.Identifier, exp.TableAlias)):
                 yield value
         elif isinstance(value, list):
-            yield from (v for v in value if isinstance(v, exp.Expression) and not isinstance(v, exp.Identifier))
+            yield from (v for v in value if isinstance(v, exp.Expr) and not isinstance(v, exp.Identifier))
 
 
 def _place(key: str) -> tuple[int, str]:
     return _FIRST.get(key, _LAST.get(key, 99)), key
 
 
-def _flat(node: exp.Expression, kind: type[exp.Expression]) -> Iterator[exp.Expression]:
+def _flat(node: exp.Expr, kind: type[exp.Expr]) -> Iterator[exp.Expr]:
     for child in (node.this, node.expression):
         bare = child.unnest()
         if type(bare) is kind:

@@ -66,7 +66,7 @@ def reward(
     return 0.5 + 0.5 * s if verdict else 0.5 * s
 
 
-@lru_cache(maxsize=50_000)
+@lru_cache(maxsize=10_000)
 def _structure(gold: str, step: str, schema: Schema | None, dialect: str) -> float:
     return similarity(view(gold, schema, dialect).postorder, view(step, schema, dialect).postorder)
 
@@ -111,7 +111,7 @@ class StringReward:
 
 @dataclass(frozen=True)
 class OutcomeReward:
-    """1 for a step that leads to a correct final step, 0 for any other; while the tree grows only a final step has 1."""
+    """1 for a step that leads to a correct final step, else 0; while the tree grows, only a final step has 1."""
 
     def score(
         self, gold: str, step: str, schema: Schema | None = None, *, runs: bool = True, final: bool | None = None
