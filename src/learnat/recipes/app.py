@@ -10,8 +10,7 @@ import functools
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +24,11 @@ from omegaconf.errors import OmegaConfBaseException
 from learnat.errors import LearnatError
 from learnat.recipes.config_check import check_overrides
 from learnat.recipes.provenance import write_provenance
-from learnat.recipes.sweep import ERROR_FILE, objective
+from learnat.recipes.sweep import ERROR_FILE, objective, print_run_folder
 
 log = logging.getLogger(__name__)
 
 Recipe = Callable[[DictConfig], Any]
-
-RUN_DIR_VARIABLE = "LEARNAT_RUN_DIR"
-"""Set while a job runs, so that the processes it starts by running the same main again (one a GPU) share its folder."""
 
 
 def launch(recipe: Recipe, config_name: str, config_dir: Path) -> None:
@@ -66,44 +62,34 @@ def launch(recipe: Recipe, config_name: str, config_dir: Path) -> None:
 def _run_job(recipe: Recipe, cfg: DictConfig) -> float | None:
     """One job in its folder. In a sweep a failed job leaves its error there and the others go on."""
     sweeping = HydraConfig.get().mode == RunMode.MULTIRUN
-    with _run_folder() as (folder, started_here):
-        code = 0
-        (folder / ERROR_FILE).unlink(missing_ok=True)
-        try:
-            recipe(_prepared(cfg, folder, started_here))
-            return objective(folder) if sweeping else None
-        except KeyboardInterrupt:
-            log.error("Interrupted.")
-            raise SystemExit(130) from None
-        except Exception as error:
-            code = _report(error, folder)
-            if sweeping:
-                return None
-            raise SystemExit(code) from None
-        finally:
-            if "wandb" in sys.modules:
-                sys.modules["wandb"].finish(exit_code=code)
-            if started_here and not sweeping:
-                print_run_folder(folder)
-
-
-@contextmanager
-def _run_folder() -> Iterator[tuple[Path, bool]]:
-    """The job's folder, and whether this process is the one that started the job."""
-    inherited = os.environ.get(RUN_DIR_VARIABLE)
-    if inherited:
-        yield Path(inherited), False
-        return
     folder = Path(HydraConfig.get().runtime.output_dir)
-    os.environ[RUN_DIR_VARIABLE] = str(folder)
+    # Under torchrun every rank runs the same command: the first one speaks for all.
+    first_rank = os.environ.get("RANK", "0") == "0"
+    code = 0
+    (folder / ERROR_FILE).unlink(missing_ok=True)
     try:
-        yield folder, True
+        _complete(cfg, folder)
+        if first_rank:
+            write_provenance(folder, cfg)
+        recipe(cfg)
+        return objective(folder) if sweeping else None
+    except KeyboardInterrupt:
+        log.error("Interrupted.")
+        raise SystemExit(130) from None
+    except Exception as error:
+        code = _report(error, folder)
+        if sweeping:
+            return None
+        raise SystemExit(code) from None
     finally:
-        del os.environ[RUN_DIR_VARIABLE]
+        if "wandb" in sys.modules:
+            sys.modules["wandb"].finish(exit_code=code)
+        if first_rank and not sweeping:
+            print_run_folder(folder)
 
 
-def _prepared(cfg: DictConfig, folder: Path, started_here: bool) -> DictConfig:
-    """``cfg`` complete, resolved and with its real run folder, recorded there."""
+def _complete(cfg: DictConfig, folder: Path) -> None:
+    """Resolve ``cfg`` with its real run folder; raise ``LearnatError`` for a value that is left open."""
     cfg.run_dir = str(folder)
     try:
         OmegaConf.resolve(cfg)
@@ -112,9 +98,6 @@ def _prepared(cfg: DictConfig, folder: Path, started_here: bool) -> DictConfig:
         raise LearnatError(f"{error.full_key}: {str(error).splitlines()[0]}") from error
     if missing:
         raise LearnatError(f"{missing[0]} has no value: give one, {missing[0]}=…")
-    if started_here:
-        write_provenance(folder, cfg)
-    return cfg
 
 
 def _report(error: Exception, folder: Path) -> int:
@@ -137,9 +120,3 @@ def _user_error(error: BaseException | None) -> LearnatError | None:
 
 def _full_errors() -> bool:
     return os.environ.get("HYDRA_FULL_ERROR", "0") == "1"
-
-
-def print_run_folder(folder: Path) -> None:
-    """The last line of every command."""
-    sys.stderr.flush()
-    print(f"Run folder: {os.path.relpath(folder)}", flush=True)

@@ -46,9 +46,14 @@ class SweepTable(Callback):
         get_console().print(table)
         with (folder / TABLE_FILE).open("w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows([header, *rows])
-        print(f"Run folder: {os.path.relpath(folder)}", flush=True)
+        print_run_folder(folder)
         if any(job.error for job in jobs):
             raise SystemExit(1)
+
+
+def print_run_folder(folder: Path) -> None:
+    """The last line of every command."""
+    print(f"Run folder: {os.path.relpath(folder)}", flush=True)
 
 
 def read_jobs(folder: Path) -> list[Job]:
