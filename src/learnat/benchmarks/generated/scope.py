@@ -59,7 +59,18 @@ def draw_scope(db: GenDatabase, rng: random.Random, joins: int, root: GenTable |
         if not frontier:
             return None
         edges.append(rng.choice(frontier))
-    return Scope(start, tuple(edges))
+    return Scope(start, tuple(_in_order(db, start, edges)))
+
+
+def _in_order(db: GenDatabase, start: GenTable, edges: list[Edge]) -> list[Edge]:
+    """``edges`` as the schema lists them, a table's own after those that lead to it: one way to write every join."""
+    inside = [start]
+    ordered: list[Edge] = []
+    while len(ordered) < len(edges):
+        edge = next(edge for edge in db.edges if edge in edges and edge not in ordered and edge.child in inside)
+        ordered.append(edge)
+        inside.append(edge.parent)
+    return ordered
 
 
 @dataclass(frozen=True)

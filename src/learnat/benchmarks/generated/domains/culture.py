@@ -189,7 +189,7 @@ CINEMA = Domain(
         table(
             "theater; cinema",
             label("name; theater_name", "", *firm("Palace", "Cinema", "Screen")),
-            category("city; theater_city", "city it stands in", CITIES),
+            category("city; theater_city", "place", CITIES),
             number("screens", "number of screens", 1, 24, 1, terms=">large"),
             year("opened", "opening year; year of opening", 1920, 2018),
         ),

@@ -77,7 +77,7 @@ RESTAURANT = Domain(
         table(
             "restaurant; diner",
             label("name; restaurant_name", "", *firm("Grill", "Kitchen", "Table")),
-            category("city; town", "city it stands in", CITIES),
+            category("city; town", "place", CITIES),
             category("cuisine", "kind of cuisine", ("French", "Greek", "Indian", "Italian", "Mexican", "Thai")),
             number("seats; places", "number of seats", 16, 180, 2, terms=">large; <small"),
         ),
@@ -177,7 +177,7 @@ ESTATE = Domain(
         table(
             "house; home",
             label("address", "postal address", *ADDRESS),
-            category("city; town", "city it stands in", CITIES),
+            category("city; town", "place", CITIES),
             category("type; house_type", "kind of building", ("cottage", "duplex", "flat", "loft", "villa")),
             number("rooms; room_count", "number of rooms", 1, 12, 1, terms=">spacious"),
             number("asking_price", "price asked", 90, 950, 5, terms=">expensive; <cheap"),

@@ -86,7 +86,7 @@ AIRLINE = Domain(
             category("origin; from_city", "departure city", CITIES),
             category("destination; to_city", "arrival city", CITIES),
             date("flight_date; departure", "day of departure", 2022, 2024),
-            number("distance; miles", "distance flown", 120, 990, 5, terms=">long; <short"),
+            number("distance; miles", "distance covered", 120, 990, 5, terms=">long; <short"),
             number("delay; minutes_late", "delay in minutes", 2, 180, 1, nulls=0.25, terms=">late"),
             ref("aircraft", "flown by", "with"),
             size="large",

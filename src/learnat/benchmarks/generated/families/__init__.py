@@ -29,9 +29,9 @@ FAMILIES: dict[str, tuple[Family, float]] = {
     "not_in": (related.not_member_of, 4),
     "exists": (related.exists, 3),
     "in_having": (related.member_by_count, 2),
-    "named_row": (compared.versus_named_row, 2),
+    "named_row": (compared.versus_named_row, 3),
     "own_group": (compared.versus_own_group, 1),
-    "set": (sets.one_table, 3),
+    "set": (sets.one_table, 4),
     "set_tables": (sets.two_tables, 2),
 }
 """Each family with its weight; one that a database cannot serve (no derived quantity, say) gives way to the others."""

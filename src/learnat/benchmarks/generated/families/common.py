@@ -17,7 +17,7 @@ AGGREGATES = {
     "SUM": ("total", "combined"),
 }
 """The words for each function."""
-JOIN_WEIGHTS = (10, 8, 3, 0.6)
+JOIN_WEIGHTS = (12, 9, 2, 0.4)
 """How often a family that can join takes 0, 1, 2 or 3 joins."""
 
 
@@ -85,7 +85,8 @@ class Composer:
         if len(adjectives) > len(set(adjectives)):
             return None  # one word would mean two things
         order = [table.name for table in scope.tables]
-        filters.sort(key=lambda item: order.index(item.column.table))
+        # As the words come: table by table, and adjectives, which stand before the noun, first.
+        filters.sort(key=lambda item: (order.index(item.column.table), not item.adjective))
         either = len(filters) == 2 and not scope.edges and not any(item.adjective for item in filters)
         return Where(tuple(filters), "OR" if either and self.chance(0.25) else "AND")
 

@@ -107,8 +107,8 @@ def versus_named_row(c: Composer) -> Draft | None:
         clause = c.words(
             f"other than {name} with the same {of} as the {noun} {name}",
             f"other than {name} that share the {of} of the {noun} {name}",
-            f"that have the {of} of the {noun} {name}, without {name}",
-            f"with the same {of} as {name}, {name} left out",
+            f"other than {name} whose {of} is the same as for {name}",
+            f"other than {name} having the {of} of the {noun} {name}",
         )
         condition = f"{column.name} = {value} AND {label.name} != {literal(name)}"
         return asked_of(c, table, Where(), clause, condition)

@@ -10,7 +10,7 @@ from learnat.benchmarks.generated.words import number_word, plural
 
 
 def _setting(c: Composer, extra: float) -> tuple[Scope, GenColumn, Where] | None:
-    scope = c.scope((10, 9, 3, 0.6))
+    scope = c.scope((12, 9, 2, 0.4))
     if scope is None:
         return None
     groups = c.groups(scope)
@@ -70,6 +70,7 @@ def having_count(c: Composer) -> Draft | None:
     scope, group, where = setting
     typical = max(1, scope.root.size // max(1, len(group.distinct) if group.kind != "label" else 12))
     bound = max(1, round(typical * c.rng.uniform(0.3, 1.1) / (2 if where.filters else 1)))
+    bound = bound if bound < 10 else round(bound / 5) * 5
     operator, measure = c.rng.choice(
         (
             (">", f"more than {bound}"),
@@ -81,6 +82,8 @@ def having_count(c: Composer) -> Draft | None:
     )
     if operator != ">" and bound < 2:
         return None
+    if operator in ("<", "<=") and (scope.edges or where.filters):
+        return None  # would those with none at all be meant too?
     by, key = c.say.column(group, scope), scope.reference(group)
     with_count = c.chance(0.2)
     also = f" Also give {c.words('the count', 'how many there are')}." if with_count else ""

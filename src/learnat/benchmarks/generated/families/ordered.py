@@ -10,13 +10,13 @@ from learnat.benchmarks.generated.words import listed, number_word
 
 def sorted_rows(c: Composer) -> Draft | None:
     """All rows, in an order."""
-    scope = c.scope((12, 6, 2))
+    scope = c.scope((12, 7, 1))
     return _ordered(c, scope, None) if scope is not None else None
 
 
 def top_rows(c: Composer) -> Draft | None:
     """The first few rows of an order: ORDER BY with LIMIT."""
-    scope = c.scope((12, 8, 4))
+    scope = c.scope((12, 9, 2))
     return _ordered(c, scope, c.rng.choice((1, 1, 2, 3, 3, 4, 5))) if scope is not None else None
 
 
@@ -32,7 +32,7 @@ def _ordered(c: Composer, scope: Scope, limit: int | None) -> Draft | None:
     for table in scope.leaves:
         column = c.shown(table) if c.chance(0.3) else None
         columns += [column] if column is not None else []
-    where = c.where(scope, used=[key, *columns], extra=0.35)
+    where = c.where(scope, used=[key, *columns], extra=0.3)
     if where is None:
         return None
     down = c.chance(0.55)

@@ -24,7 +24,7 @@ def select_rows(c: Composer) -> Draft | None:
         columns += [column for column in (c.shown(scope.root),) if column is not None and column not in columns]
     if not columns:
         return None
-    where = c.where(scope, used=columns, least=1, extra=0.3, by_name=True)
+    where = c.where(scope, used=columns, least=1, extra=0.25, by_name=True)
     if where is None:
         return None
     asked = listed([c.say.column(column, scope) for column in columns])
@@ -70,7 +70,7 @@ def distinct_values(c: Composer) -> Draft | None:
 
 def count_rows(c: Composer) -> Draft | None:
     scope = c.scope()
-    where = c.where(scope, least=1, extra=0.3) if scope is not None else None
+    where = c.where(scope, least=1, extra=0.25) if scope is not None else None
     if scope is None or where is None:
         return None
     question = c.words(

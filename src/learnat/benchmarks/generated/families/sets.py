@@ -17,7 +17,7 @@ def one_table(c: Composer) -> Draft | None:
     if not groups:
         return None
     group = c.rng.choice(groups)
-    first = draw_filter(scope.root, c.rng, avoid=frozenset({group.name} if group.table == scope.root.name else ()))
+    first = _first(c, scope, group.name if group.table == scope.root.name else "")
     if first is None or first.adjective:
         return None
     second = _contrast(c, scope, first, group.name)
@@ -50,6 +50,15 @@ def one_table(c: Composer) -> Draft | None:
         )
     sql = f"{block(key, scope, left)} {operator} {block(key, scope, right)}"
     return Draft(sql, question, joined([*left.evidence, *right.evidence]))
+
+
+def _first(c: Composer, scope: Scope, group: str) -> Filter | None:
+    """Most often that a column has a certain value, so that the second set can be that it has another."""
+    columns = [column for column in scope.root.of_kind("category", "code") if column.name != group]
+    if columns and c.chance(0.6):
+        column = c.rng.choice(columns)
+        return equals(column, c.rng.choice(column.known))
+    return draw_filter(scope.root, c.rng, avoid=frozenset((group,)), by_name=False)
 
 
 def _contrast(c: Composer, scope: Scope, first: Filter, group: str) -> Filter | None:
