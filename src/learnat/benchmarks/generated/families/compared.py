@@ -106,7 +106,7 @@ def versus_named_row(c: Composer) -> Draft | None:
     if same:
         clause = c.words(
             f"other than {name} with the same {of} as the {noun} {name}",
-            f"other than {name} that share the {of} of the {noun} {name}",
+            f"other than {name} sharing the {of} of the {noun} {name}",
             f"other than {name} whose {of} is the same as for {name}",
             f"other than {name} having the {of} of the {noun} {name}",
         )

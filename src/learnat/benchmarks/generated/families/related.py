@@ -88,7 +88,7 @@ def not_member_of(c: Composer) -> Draft | None:
     clause = c.words(
         f"except those {relation.words} {relation.rows}",
         f"other than those {relation.words} {relation.rows}",
-        f"that are not among those {relation.words} {relation.rows}",
+        f"not among those {relation.words} {relation.rows}",
         f"leaving out those {relation.words} {relation.rows}",
     )
     condition = f"{relation.table.key.name} NOT IN ({relation.keys})"
@@ -113,7 +113,7 @@ def exists(c: Composer) -> Draft | None:
             f"for which there is no {one}",
             f"for which there is not a single {one}",
             f"such that there is no {one}",
-            f"that lack any {one}",
+            f"lacking any {one}",
         )
         if negated
         else c.words(
