@@ -30,7 +30,13 @@ def policy() -> Policy:
         "vocab_size": 400, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
         "num_attention_heads": 4, "num_key_value_heads": 2, "initializer_range": 0.3,
     }  # fmt: skip
-    settings = {"kind": "scratch", "architecture": architecture, "dtype": "float32", "attention": "sdpa", "context_length": 64}
+    settings = {
+        "kind": "scratch",
+        "architecture": architecture,
+        "dtype": "float32",
+        "attention": "sdpa",
+        "context_length": 64,
+    }
     return models.build(OmegaConf.create(settings), PromptStyle("compact", 0), TEXTS)
 
 
@@ -93,7 +99,9 @@ def test_answers_are_kept_and_not_asked_again(policy: Policy, tmp_path: Path) ->
     path, generation, done = tmp_path / "answers.jsonl", Scripted(), []
     answers = answer_split(policy, Music(), "dev", generation, path, done.append)  # type: ignore[arg-type]
     assert [answer.index for answer in answers] == [4, 5, 6] and generation.asked == sum(done) == 3
-    assert [step.sql for step in answers[0].steps] == ["SELECT name FROM singer", "SELECT 1"] and answers[0].sql == "SELECT 1"
+    assert [step.sql for step in answers[0].steps] == ["SELECT name FROM singer", "SELECT 1"] and answers[
+        0
+    ].sql == "SELECT 1"
 
     lines = path.read_text().splitlines()
     assert sorted(json.loads(line)["index"] for line in lines) == [4, 5, 6]

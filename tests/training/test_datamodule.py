@@ -35,9 +35,7 @@ def questions_of(loader: StepLoader) -> list[list[int]]:
     per_step=st.integers(1, 4),
     budget=st.integers(1, 40),
 )
-def test_an_epoch_shows_every_question_once(
-    databases: list[int], per_trie: int, per_step: int, budget: int
-) -> None:
+def test_an_epoch_shows_every_question_once(databases: list[int], per_trie: int, per_step: int, budget: int) -> None:
     packing = Packing("packed", per_trie, per_step, budget)
     loader = StepLoader(items(databases), packing, pad_id=0, seed=1)
     steps = questions_of(loader)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import random
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from learnat.training.attention import Segments, segments_of, visible
+from learnat.training.attention import Segments, Span, segments_of, visible
 from learnat.training.batches import TokenBatch, make_batch
 from learnat.training.logprobs import node_logprobs, token_logprobs
 from learnat.training.losses import MadpoLoss, PairLogProbs
@@ -58,18 +59,21 @@ def test_segments_show_each_token_its_own_path_only(rng: random.Random) -> None:
     assert isinstance(segments, Segments)
     ancestors = [set(trie.path(i)) for i in range(len(trie.nodes))]
     owner = [(t, i) for t in range(2) for i, node in enumerate(trie.nodes) for _ in node.ids]
-    width = segments.queries.shape[1]
+    shown = [
+        (int(query), group.keys[s][group.mask[s, 0, row]].tolist())
+        for group in segments.groups
+        for s, queries in enumerate(group.queries)
+        for row, query in enumerate(queries)
+    ]
     for position, (t, node) in enumerate(owner):
-        segment, row = divmod(int(segments.inverse[position]), width)
-        seen = segments.keys[segment][segments.mask[segment, 0, row]].tolist()
+        query, seen = shown[int(segments.inverse[position])]
         expected = [p for p in range(position + 1) if owner[p][0] == t and owner[p][1] in ancestors[node]]
-        assert seen == expected
+        assert query == position and seen == expected
 
 
 def test_padding_queries_see_one_key() -> None:
-    import numpy as np
-
     enter, leave = np.array([0, 0, 1, 2, 2]), np.array([3, 3, 2, 3, 3])
-    segments = segments_of([(0, 2, 0, 2), (0, 2, 2, 3), (0, 2, 3, 5)], enter, leave)
-    assert segments.mask.any(-1).all()
+    roots, subtrees = [Span(0, 0, 0, 2)], [Span(0, 2, 2, 3), Span(0, 2, 3, 5)]
+    for group in segments_of(roots, subtrees, enter, leave).groups:
+        assert group.mask.any(-1).all()
     assert not visible(np.array([3]), np.array([2]), enter, leave)

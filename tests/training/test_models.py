@@ -65,7 +65,9 @@ def test_a_scratch_model_comes_back_with_its_own_ids(tmp_path: Path) -> None:
     assert (loaded.style, loaded.context_length) == (PromptStyle("ddl", 2), 128)
     text = "-- How many?\nSELECT name FROM singer WHERE age > 1985;\n<|im_end|>é"
     ids = policy.tokenizer(text)["input_ids"]
-    assert loaded.tokenizer(text)["input_ids"] == ids == AutoTokenizer.from_pretrained(tmp_path / "sft")(text)["input_ids"]
+    assert (
+        loaded.tokenizer(text)["input_ids"] == ids == AutoTokenizer.from_pretrained(tmp_path / "sft")(text)["input_ids"]
+    )
     assert loaded.tokenizer.decode(ids) == text
     torch.testing.assert_close(logits(AutoModelForCausalLM.from_pretrained(tmp_path / "sft")), logits(policy.model))
 
@@ -110,5 +112,3 @@ def test_what_cannot_be_loaded_says_so(tmp_path: Path) -> None:
         models.load(tmp_path / "nowhere")
     with pytest.raises(LearnatError, match=r"model=test\) cannot be had.*model.path=FOLDER"):
         models.check_available(hub_settings(tmp_path / "missing"))
-
-

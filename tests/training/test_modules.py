@@ -11,6 +11,7 @@ import lightning as L
 import pytest
 import torch
 
+from learnat.errors import LearnatError
 from learnat.training.batches import TokenBatch, make_batch
 from learnat.training.callbacks import ResumePoint, resume_file
 from learnat.training.datamodule import Item, Packing, StepLoader
@@ -138,3 +139,15 @@ def test_preference_training_starts_at_the_asked_margin(tmp_path: Path) -> None:
     loss, metrics = module.pack_loss(batch, module.step_total([batch]))
     assert loss.item() == pytest.approx(torch.nn.functional.softplus(2 * batch.margin).mean().item(), rel=1e-4)
     assert metrics["margin_achieved"].item() == pytest.approx(0.0, abs=1e-4)
+
+
+def test_a_policy_that_is_not_its_reference_is_refused() -> None:
+    model = tiny_model(dtype=torch.float32)
+    tries = [item.trie for item in items()]
+    logprobs = reference_logprobs(model, _batches(items()), "cpu", lambda count: None)
+    batch = make_batch(with_reference(tries, logprobs * 1.1), "packed", 0)
+    module = PreferenceModule(
+        model, MadpoLoss(), optimizer=partial(adamw, lr=1e-3), schedule=warmup_cosine, gradient_clip=0.0, total_steps=1
+    )
+    with pytest.raises(LearnatError, match=r"must be equal\. Dropout must be 0"):
+        module.check_start(batch)

@@ -22,7 +22,8 @@ EXAMPLE = Example(0, "train/0", "train", "music", QUESTION, "", GOLD)
 
 def node(number: int, parent: int, sql: str, reward: float, **known: object) -> Node:
     facts = {"included": True, "final": False, "pruned_by": None, **known}
-    return Node(number, parent, f"step {number}", sql, reward=reward, coverage=reward, visits=1, value=reward, source="ast", **facts)  # type: ignore[arg-type]
+    known_by_search = {"visits": 1, "value": reward, "source": "ast"}
+    return Node(number, parent, f"step {number}", sql, reward=reward, coverage=reward, **facts, **known_by_search)  # type: ignore[arg-type]
 
 
 def tree(*nodes: Node) -> SearchTree:
@@ -65,7 +66,7 @@ def test_pairs_can_be_capped_filtered_and_widened() -> None:
         return [(p.chosen.id, p.rejected.id) for p in PairSelection(**options).pairs(TREE)]  # type: ignore[arg-type]
 
     assert ids(rejected_per_step=1) == [(1, 2), (6, 7)]
-    assert ids(min_margin=0.5) == [(1, 5), (1, 3), (6, 7)]
+    assert ids(min_margin=0.5, rejected_per_step=9) == [(1, 5), (1, 3), (6, 7)]
     assert (1, 4) in ids(among_included=True, rejected_per_step=9)
     assert sorted(ids(rejected="random", rejected_per_step=9)) == sorted(ids(rejected_per_step=9))
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Answer:
-    """One question's answer. ``guesses`` says what the parser had to assume; ``finished`` that the text was complete."""
+    """One question's answer. ``guesses``: what the parser had to assume; ``finished``: the text was complete."""
 
     index: int
     sql: str

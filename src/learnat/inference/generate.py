@@ -23,10 +23,14 @@ class Completion:
 
 @dataclass(frozen=True)
 class GreedyGeneration:
-    """Greedy decoding, ``batch_size`` prompts at a time, at most ``max_new_tokens`` tokens each."""
+    """Greedy decoding, ``batch_size`` prompts at a time, at most ``max_new_tokens`` tokens each.
+
+    ``device`` is ``auto`` (a GPU if there is one), ``cpu`` or ``cuda``; the policy is moved there.
+    """
 
     batch_size: int = 64
     max_new_tokens: int = 256
+    device: str = "auto"
 
     def generate(self, policy: Policy, prompts: Sequence[Sequence[int]]) -> Iterator[tuple[int, Completion]]:
         """Yield (position in ``prompts``, completion), longest prompts first, a batch at a time.
@@ -35,9 +39,10 @@ class GreedyGeneration:
         leave no room in the context are answered by an empty, unfinished completion.
         """
         model = causal_lm(policy.model)
-        model.set_attn_implementation("sdpa")
+        model.set_attn_implementation(policy.attention)
         was_training = policy.model.training
-        policy.model.eval()
+        device = self.device if self.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+        policy.model.to(device).eval()
         try:
             order = sorted(range(len(prompts)), key=lambda i: -len(prompts[i]))
             fitting = [i for i in order if len(prompts[i]) < policy.context_length]

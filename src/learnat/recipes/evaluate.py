@@ -64,8 +64,6 @@ def _ask(cfg: DictConfig, benchmark: Benchmark, folder: Path) -> list[Answer]:
 
     policy = models.load(cfg.checkpoint)
     split = cfg.data.split
-    write_provenance(
-        folder, cfg, data_hash={split: benchmark.fingerprint(split)}, prompt_hash=policy.style.hash
-    )
+    write_provenance(folder, cfg, data_hash={split: benchmark.fingerprint(split)}, prompt_hash=policy.style.hash)
     with progress_bar(f"answering {split}", len(benchmark.examples(split)), console) as bar:
         return answer_split(policy, benchmark, split, instantiate(cfg.inference), folder / "answers.jsonl", bar)

@@ -131,7 +131,7 @@ class Advance(Protocol):
 
 @contextmanager
 def progress_bar(label: str, total: int, console: Console) -> Iterator[Advance]:
-    """A bar with count, rate and ETA; yields the function that is told of progress. Silent where there is no terminal."""
+    """A bar with count and ETA; yields the function that is told of progress. Silent where there is no terminal."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

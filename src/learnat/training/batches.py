@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from learnat.training.attention import Segments, segments_of
+from learnat.training.attention import Segments, Span, segments_of
 from learnat.training.tries import TokenTrie
 
 
@@ -44,7 +44,7 @@ class TokenBatch:
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> TokenBatch:
         """A copy with all tensors on ``device``."""
-        moved = {
+        moved: dict[str, Any] = {
             f.name: value.to(device, non_blocking=non_blocking)
             for f in fields(self)
             if isinstance(value := getattr(self, f.name), (Tensor, Segments))
@@ -80,7 +80,9 @@ def make_batch(tries: Sequence[TokenTrie], layout: str, pad_id: int) -> TokenBat
     ]
     build = {"packed": _packed, "padded": _padded}[layout]
     tensors = build(tries, node_of, collected, pad_id)
-    pairs = [(node_of[t][p.chosen], node_of[t][p.rejected], p.margin) for t, trie in enumerate(tries) for p in trie.pairs]
+    pairs = [
+        (node_of[t][p.chosen], node_of[t][p.rejected], p.margin) for t, trie in enumerate(tries) for p in trie.pairs
+    ]
     references = [trie.nodes[i].reference for t, trie in enumerate(tries) for i in node_of[t]]
     known = [reference for reference in references if reference is not None]
     return TokenBatch(
@@ -117,7 +119,8 @@ def _packed(
     ids, positions = np.full(length, pad_id), np.zeros(length, np.int64)
     # One Euler-tour clock over the whole pack: clocks that restart per trie would leak from trie to trie.
     enter, leave = np.zeros(length, np.int64), np.zeros(length, np.int64)
-    spans: list[tuple[int, int, int, int]] = []
+    roots: list[Span] = []
+    subtrees: list[Span] = []
     clock, cursor = 0, 0
     for t, trie in enumerate(tries):
         start, depth = [0] * len(trie.nodes), [0] * len(trie.nodes)
@@ -132,19 +135,18 @@ def _packed(
                 source = np.concatenate([[parent_last], np.arange(cursor, cursor + n - 1)])
                 collected.add_tokens(node_of[t][i], source, node.ids)
             cursor += n
-        # A segment is a child subtree of the root with all its tokens; its keys are the root's tokens and its own.
-        root = (start[0], start[0] + len(trie.nodes[0].ids))
-        spans.append((*root, *root))
-        tops = [i for i, node in enumerate(trie.nodes) if node.parent == 0]
-        for i in tops:
+        root_end = start[0] + len(trie.nodes[0].ids)
+        roots.append(Span(start[0], start[0], start[0], root_end))
+        for i in (i for i, node in enumerate(trie.nodes) if node.parent == 0):
             after = trie.subtree_end[i]
-            spans.append((*root, start[i], start[after] if after < len(trie.nodes) else cursor))
+            end_position = start[after] if after < len(trie.nodes) else cursor
+            subtrees.append(Span(start[0], root_end, start[i], end_position))
         clock += len(trie.nodes)
     return {
         "input_ids": _int64(ids)[None],
         "position_ids": _int64(positions)[None],
         "attention_mask": None,
-        "segments": segments_of(spans, enter, leave),
+        "segments": segments_of(roots, subtrees, enter, leave),
         "tokens": length,
     }
 

@@ -10,8 +10,15 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-from rich.progress import TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 RESUME_FILE = "resume"
 
@@ -55,7 +62,9 @@ class StepProgress(Callback):
         if trainer.global_step % self.refresh_every or not trainer.is_global_zero:
             return
         now = time.monotonic()
-        status = f"loss {float(trainer.callback_metrics['loss']):.4f}, {self._tokens / (now - self._started):,.0f} tokens/s"
+        status = (
+            f"loss {float(trainer.callback_metrics['loss']):.4f}, {self._tokens / (now - self._started):,.0f} tokens/s"
+        )
         if self._progress is not None and self._task is not None:
             self._progress.update(self._task, completed=trainer.global_step, status=status)
         elif now - self._said >= self.plain_every_s:
@@ -84,11 +93,14 @@ def _total(trainer: L.Trainer) -> int:
 
 
 class ResumePoint(ModelCheckpoint):
-    """Keeps the newest state of the stage on disk, written every ``minutes``: a rerun in the same folder goes on there."""
+    """Keeps the stage's newest state on disk, written every ``minutes``: a rerun in the same folder goes on there."""
 
     def __init__(self, minutes: float = 10.0) -> None:
         super().__init__(
-            filename=RESUME_FILE, train_time_interval=timedelta(minutes=minutes), save_top_k=1, enable_version_counter=False
+            filename=RESUME_FILE,
+            train_time_interval=timedelta(minutes=minutes),
+            save_top_k=1,
+            enable_version_counter=False,
         )
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:

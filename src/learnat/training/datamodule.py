@@ -140,7 +140,9 @@ class DecompositionDataModule(L.LightningDataModule):
     def add_reference(self, model: nn.Module, device: torch.device | str, advance: Callable[[int], None]) -> None:
         """Give every step the log-prob that ``model``, the policy before its first step, assigns to it."""
         groups = [
-            chunk for items in _by_database(self.items).values() for chunk in _chunks(items, self.packing.questions_per_trie)
+            chunk
+            for items in _by_database(self.items).values()
+            for chunk in _chunks(items, self.packing.questions_per_trie)
         ]
         pad_id = self.encoder.tokenizer.pad_token_id
         batches = (make_batch([join([item.trie for item in group])], self.packing.layout, pad_id) for group in groups)
@@ -218,7 +220,7 @@ class StepLoader:
 
 
 def _steps(chunks: list[list[Item]], width: int) -> list[list[list[Item]]]:
-    """Cut ``chunks`` into steps of ``width``, taking each next chunk of a database not yet in the step if there is one."""
+    """Cut ``chunks`` into steps of ``width``, preferring chunks of databases that are not yet in the step."""
     steps, waiting = [], list(chunks)
     while waiting:
         step: list[list[Item]] = []

@@ -70,5 +70,5 @@ class PromptEncoder:
         if alone != whole:
             raise LearnatError(
                 f"The tokenizer of {self.tokenizer.name_or_path!r} merges a step's end with what follows: training "
-                "would see other token ids than inference. Use a tokenizer whose pre-tokenizer splits after line breaks."
+                "would see other token ids than inference. Use a tokenizer that splits after line breaks."
             )

@@ -14,7 +14,7 @@ HEAD_CHUNK = 4096
 """Supervised tokens whose logits exist at a time: 4,096 × a 152 k vocabulary is 2.5 GB in float32."""
 
 
-def causal_lm(model: nn.Module) -> Any:
+def causal_lm(model: Any) -> Any:
     """The transformers model inside a peft wrapper, or ``model`` itself."""
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 

@@ -6,10 +6,10 @@ import random
 from collections import defaultdict
 from dataclasses import dataclass
 
+from learnat.benchmarks.types import Database, Example
 from learnat.synthesis.tree import Node, SearchTree, Step, solved_paths
 from learnat.training.encoding import PromptEncoder
 from learnat.training.tries import TokenTrie, TrieNode, TriePair
-from learnat.benchmarks.types import Database, Example
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class PairSelection:
     dropped. ``among_included`` adds right-against-smaller-right pairs; they teach the model not to decompose.
     """
 
-    rejected_per_step: int = 2
+    rejected_per_step: int = 1
     rejected: str = "hardest"
     min_margin: float = 0.0
     among_included: bool = False

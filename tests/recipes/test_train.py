@@ -1,0 +1,108 @@
+"""train.py, shrunk: every loss and warm start runs the whole recipe and leaves what it promises."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig, OmegaConf
+
+from learnat.errors import LearnatError
+from learnat.recipes.train import train
+
+CONF = Path(__file__).parents[2] / "conf"
+SHRUNK = [
+    "data.num_databases=2", "data.num_unseen_databases=1", "data.train_questions=24", "data.dev_questions=6",
+    "model.architecture.hidden_size=32", "model.architecture.intermediate_size=48",
+    "model.architecture.num_hidden_layers=2",
+    "model.architecture.num_attention_heads=2", "model.architecture.num_key_value_heads=2",
+    "inference.max_new_tokens=24", "trainer.max_steps=3", "trainer.log_every_n_steps=1", "workers=1",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One generated benchmark and its trees for all tests of this file."""
+    return tmp_path_factory.mktemp("cache")
+
+
+def config(folder: Path, cache: Path, *overrides: str) -> DictConfig:
+    folder.mkdir(parents=True, exist_ok=True)
+    places = [f"run_dir={folder}", f"cache_dir={cache}"]
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose("train", [*SHRUNK, *places, *overrides])
+    OmegaConf.resolve(cfg)
+    return cfg
+
+
+def metrics(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "metrics.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("overrides", "stages"),
+    [
+        ([], ["untrained", "sft", "madpo"]),
+        (["loss=sft", "packing.layout=padded"], ["untrained", "sft"]),
+        (["loss=dpo", "warm_start=none"], ["untrained", "dpo"]),
+        (["loss=ipo", "score_untrained=false"], ["sft", "ipo"]),
+        (["loss.margin.transform=log", "loss.pairs.rejected=random", "pruning=none"], ["untrained", "sft", "madpo"]),
+    ],
+)
+def test_a_run_leaves_scores_predictions_and_checkpoints(
+    tmp_path: Path, cache: Path, overrides: list[str], stages: list[str]
+) -> None:
+    train(config(tmp_path, cache, *overrides))
+    scores = metrics(tmp_path)
+    assert list(scores) == stages
+    for stage in stages:
+        assert set(scores[stage]) == {"dev_seen", "dev_unseen"}
+        assert 0 <= scores[stage]["dev_seen"]["ex"]["all"] <= 1
+    rows = [json.loads(line) for line in (tmp_path / "predictions.jsonl").read_text().splitlines()]
+    assert len(rows) == 12 * len(stages)
+    assert {
+        "index",
+        "question",
+        "db_id",
+        "split",
+        "stage",
+        "steps",
+        "predicted",
+        "executed",
+        "correct",
+        "tokens",
+    } <= set(rows[0])
+    trained = [stage for stage in stages if stage != "untrained"]
+    assert all((tmp_path / "checkpoints" / stage / "learnat.json").is_file() for stage in trained)
+    provenance = json.loads((tmp_path / "provenance.json").read_text())
+    assert set(provenance["data_hash"]) == {"train", "dev_seen", "dev_unseen"} and provenance["prompt_hash"]
+    assert "| stage |" in (tmp_path / "table.md").read_text()
+
+
+def test_a_finished_stage_is_read_instead_of_run_again(
+    tmp_path: Path, cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(config(tmp_path, cache, "loss=sft"))
+    before = metrics(tmp_path)
+    weights = (tmp_path / "checkpoints" / "sft" / "model.safetensors").read_bytes()
+    capsys.readouterr()
+    train(config(tmp_path, cache, "loss=sft"))
+    assert "sft: complete" in capsys.readouterr().out
+    assert metrics(tmp_path) == before
+    assert (tmp_path / "checkpoints" / "sft" / "model.safetensors").read_bytes() == weights
+
+
+def test_preference_training_starts_from_a_given_checkpoint(tmp_path: Path, cache: Path) -> None:
+    train(config(tmp_path / "a", cache, "loss=sft"))
+    checkpoint = tmp_path / "a" / "checkpoints" / "sft"
+    train(config(tmp_path / "b", cache, f"warm_start.checkpoint={checkpoint}"))
+    assert list(metrics(tmp_path / "b")) == ["sft", "madpo"]
+    assert metrics(tmp_path / "b")["sft"]["dev_seen"]["ex"] == metrics(tmp_path / "a")["sft"]["dev_seen"]["ex"]
+
+
+def test_a_context_too_short_for_any_question_says_so(tmp_path: Path, cache: Path) -> None:
+    with pytest.raises(LearnatError, match=r"no solved paths to train on .* longer than model.context_length=20"):
+        train(config(tmp_path, cache, "loss=sft", "model.context_length=20", "score_untrained=false"))
