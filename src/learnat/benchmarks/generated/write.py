@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import os
@@ -16,8 +15,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from learnat.benchmarks.generated.database_files import describe_table, fill, tables_entry
 from learnat.benchmarks.generated.domains import HELD_OUT, TRAINING
-from learnat.benchmarks.generated.model import GenColumn, GenDatabase, GenTable, Question
+from learnat.benchmarks.generated.model import Question
 from learnat.benchmarks.generated.questions import draw_questions, token_key
 from learnat.benchmarks.generated.spec import Domain
 from learnat.benchmarks.generated.statistics import describe
@@ -242,13 +242,13 @@ def _database(
     db = draw_database(domain, db_id, rng, rename=rename)
     home = folder / "databases" / db_id
     (home / "database_description").mkdir(parents=True)
-    entries.append(_tables_entry(db))
+    entries.append(tables_entry(db))
     digest.update(json.dumps(entries[-1]).encode())
     for table in db.tables:
-        _describe_table(home / "database_description" / f"{table.name}.csv", table)
+        describe_table(home / "database_description" / f"{table.name}.csv", table)
         digest.update(repr([column.values for column in table.columns]).encode())
     with closing(sqlite3.connect(home / f"{db_id}.sqlite")) as connection:
-        _fill(connection, db)
+        fill(connection, db)
         questions = draw_questions(db, connection, rng, wanted)
     if len(questions) < needed:
         raise LearnatError(
@@ -256,55 +256,3 @@ def _database(
             "Raise data.num_databases (or data.num_unseen_databases), or ask for fewer questions."
         )
     return questions
-
-
-def _fill(connection: sqlite3.Connection, db: GenDatabase) -> None:
-    connection.execute("PRAGMA journal_mode = OFF")
-    connection.execute("PRAGMA synchronous = OFF")
-    for table in db.tables:
-        lines = [_definition(column) for column in table.columns]
-        lines += [
-            f"FOREIGN KEY ({edge.column.name}) REFERENCES {edge.parent.name} ({edge.parent.key.name})"
-            for edge in db.parents(table)
-        ]
-        connection.execute(f"CREATE TABLE {table.name} (\n  " + ",\n  ".join(lines) + "\n)")
-        marks = ", ".join("?" * len(table.columns))
-        rows = zip(*(column.values for column in table.columns), strict=True)
-        connection.executemany(f"INSERT INTO {table.name} VALUES ({marks})", rows)
-    connection.commit()
-
-
-def _definition(column: GenColumn) -> str:
-    if column.kind == "key":
-        return f"{column.name} INTEGER PRIMARY KEY"
-    return f"{column.name} {column.type}" + ("" if column.has_nulls else " NOT NULL")
-
-
-def _tables_entry(db: GenDatabase) -> dict[str, Any]:
-    columns = [(index, column) for index, table in enumerate(db.tables) for column in table.columns]
-    place = {(column.table, column.name): position + 1 for position, (_, column) in enumerate(columns)}
-    return {
-        "db_id": db.db_id,
-        "table_names_original": [table.name for table in db.tables],
-        "table_names": [table.nouns[0][0] for table in db.tables],
-        "column_names_original": [[-1, "*"], *([index, column.name] for index, column in columns)],
-        "column_names": [[-1, "*"], *([index, column.phrases[0]] for index, column in columns)],
-        "column_types": ["text", *(column.type.lower() for _, column in columns)],
-        "primary_keys": [place[table.name, table.key.name] for table in db.tables],
-        "foreign_keys": [
-            [place[edge.child.name, edge.column.name], place[edge.parent.name, edge.parent.key.name]]
-            for edge in db.edges
-        ],
-    }
-
-
-def _describe_table(path: Path, table: GenTable) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(
-            ["original_column_name", "column_name", "column_description", "data_format", "value_description"]
-        )
-        for column in table.columns:
-            values = f"one of: {', '.join(map(str, column.distinct))}" if column.kind in ("category", "code") else ""
-            description = "; ".join(column.phrases[1:])
-            writer.writerow([column.name, column.phrases[0], description, column.type.lower(), values])

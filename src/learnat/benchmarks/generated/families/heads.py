@@ -37,7 +37,7 @@ def asked_of(
         )
     else:
         shown = c.shown(table)
-        if shown is None:
+        if shown is None or any(item.column is shown for item in outer.filters):
             return None
         select, asked = f"{alias}.{shown.name}" if alias else shown.name, c.say.phrase(shown)
         question = c.words(
