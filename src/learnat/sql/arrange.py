@@ -171,7 +171,7 @@ def add_parentheses(root: exp.Expr) -> None:
     """Put back the parentheses that SQLite's precedence needs."""
     for node in nodes(root):
         own = _PRECEDENCE.get(type(node))
-        if own is None:
+        if own is None or isinstance(node, exp.Escape):
             continue
         for key in ("this", "expression"):
             child = node.args.get(key)

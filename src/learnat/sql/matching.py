@@ -139,6 +139,11 @@ class Matcher:
     def _condition(self, item: Item, gold: Block, sigma: Sigma) -> Nodes | None:
         pair = equated(item.term)
         if pair is None:
+            mapped = _mapped(item.term, sigma)
+            if mapped[0] == "EQ" and len(mapped) == 2 and len(mapped[1]) == 1:
+                # x = x looks like any join equality once both sides stand for one class.
+                same = [g.nodes for g in gold.conditions if g.term == mapped]
+                return frozenset().union(*same) if same else None
             return self._item(item, gold.clauses["conditions"], gold, sigma)
         left, right = (_mapped(column, sigma) for column in pair)
         if left == right or gold.classes.get(left, left) != gold.classes.get(right, right):

@@ -33,7 +33,7 @@ _NEGATED: dict[type[exp.Expr], type[exp.Expr]] = {
     exp.NullSafeNEQ: exp.NullSafeEQ,
 }
 _COMPARISONS = (exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE)
-_PREDICATES = (*_COMPARISONS, exp.And, exp.Or, exp.Not, exp.In, exp.Is, exp.Like, exp.Glob, exp.Between, exp.Exists)
+_PREDICATES = (*_COMPARISONS, exp.And, exp.Or, exp.Not, exp.In, exp.Is, exp.Like, exp.Escape, exp.Glob, exp.Between, exp.Exists)
 _SYNONYMS = {"SUBSTRING": "SUBSTR", "STRING_AGG": "GROUP_CONCAT"}
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,17})\Z")
 _FLAT = frozenset({exp.And, exp.Or})
@@ -124,6 +124,10 @@ class _Rewriter:
                 items = [self.visit(item) if isinstance(item, exp.Expr) else item for item in value]
                 if any(new is not old for new, old in zip(items, value, strict=True)):
                     node.set(key, items)
+        if node.args.get("negate"):
+            # Newer sqlglot marks NOT LIKE and IS NOT in the node itself, but not NOT x LIKE.
+            node.set("negate", None)
+            return self.negation(exp.Not(this=node))
         rule = self.rules.get(type(node))
         return node if rule is None else rule(self, node)
 
@@ -135,7 +139,8 @@ class _Rewriter:
         if isinstance(left, exp.Tuple) or isinstance(right, exp.Tuple):
             return node
         left, right = self.unquote(left, right), self.unquote(right, left)
-        if _rank(right) < _rank(left):
+        first, second = _rank(left), _rank(right)
+        if second < first or (second == first and isinstance(node, (exp.GT, exp.GTE))):
             kind = _MIRROR.get(type(node), type(node))
             return kind(this=right, expression=left)
         node.set("this", left)
@@ -262,6 +267,15 @@ class _Rewriter:
         node.set("this", _SYNONYMS.get(name, name))
         return node
 
+    def escape(self, node: exp.Expr) -> exp.Expr:
+        if isinstance(node.this, exp.Not):
+            return exp.Not(this=exp.Escape(this=node.this.this, expression=node.expression))
+        return node
+
+    def ordered(self, node: exp.Expr) -> exp.Expr:
+        node.set("desc", True if node.args.get("desc") else None)
+        return node
+
     def exists(self, node: exp.Expr) -> exp.Expr:
         query = node.this.this if isinstance(node.this, exp.Subquery) else node.this
         if isinstance(query, exp.Select) and not any(item.find(exp.AggFunc) for item in query.expressions):
@@ -301,6 +315,8 @@ _RULES: Rules = {
     exp.Case: _Rewriter.case,
     exp.Cast: _Rewriter.cast,
     exp.Exists: _Rewriter.exists,
+    exp.Escape: _Rewriter.escape,
+    exp.Ordered: _Rewriter.ordered,
     exp.Anonymous: _Rewriter.function,
 }
 

@@ -24,12 +24,16 @@ def tree_edit_distance(a: exp.Expr, b: exp.Expr) -> int:
 
 
 def structure(gold_ast: exp.Expr, step_ast: exp.Expr) -> float:
-    """``1 - TED / max(|gold|, |step|)``, in [0, 1]; 1 for equal trees."""
+    """``1 - TED / max(|gold|, |step|)``, in [0, 1]; 1 for equal trees.
+
+    A deep and a flat tree can be further apart than either has nodes: that counts as 0.
+    """
     return similarity(Postorder(labelled_tree(gold_ast)), Postorder(labelled_tree(step_ast)))
 
 
 def similarity(a: Postorder, b: Postorder) -> float:
-    return 1.0 - distance(a, b) / max(a.size, b.size)
+    """``structure`` of two prepared trees."""
+    return max(0.0, 1.0 - distance(a, b) / max(a.size, b.size))
 
 
 class Postorder:
