@@ -120,6 +120,7 @@ def _run_stage(cfg: DictConfig, stage: Stage, policy: Policy, benchmark: Benchma
     data.setup()
     console.print(f"{stage.name}: {data.summary()}")
     folder = Path(cfg.run_dir) / stage.name
+    folder.mkdir(exist_ok=True)  # W&B looks for a git root there when it starts
     trainer: L.Trainer = instantiate(
         cfg.trainer,
         max_epochs=stage.optim.epochs,

@@ -129,6 +129,7 @@ def prepare_for_training(policy: Policy, settings: Any, stage: str) -> None:
     frozen, the preference adapter is *stacked*; full fine-tuning trains the weights themselves. Anything else raises
     ``LearnatError``.
     """
+    policy.model.train()
     lm = causal_lm(policy.model)
     register()
     lm.set_attn_implementation(ATTENTION_NAME)
