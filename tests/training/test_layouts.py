@@ -73,7 +73,7 @@ def test_segments_show_each_token_its_own_path_only(rng: random.Random) -> None:
 
 def test_padding_queries_see_one_key() -> None:
     enter, leave = np.array([0, 0, 1, 2, 2]), np.array([3, 3, 2, 3, 3])
-    roots, subtrees = [Span(0, 0, 0, 2)], [Span(0, 2, 2, 3), Span(0, 2, 3, 5)]
-    for group in segments_of(roots, subtrees, enter, leave).groups:
+    spans = [Span(0, 0, 0, 2), Span(0, 2, 2, 3), Span(0, 2, 3, 5)]
+    for group in segments_of(spans, enter, leave).groups:
         assert group.mask.any(-1).all()
     assert not visible(np.array([3]), np.array([2]), enter, leave)

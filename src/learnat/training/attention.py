@@ -8,7 +8,7 @@ call. The function is registered with transformers, so no model file is patched.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -17,6 +17,8 @@ import torch
 from torch import Tensor, nn
 
 ATTENTION_NAME = "learnat_trie"
+LEAST_FILL = 0.6
+"""A group's smallest segment has at least this share of its largest one's query-key pairs."""
 
 
 @dataclass(frozen=True)
@@ -33,18 +35,14 @@ class SegmentGroup:
 
 @dataclass(frozen=True)
 class Segments:
-    """A pack cut into the tries' roots and their child subtrees; the two groups differ in shape."""
+    """A pack cut into the tries' roots and their child subtrees, grouped by length."""
 
-    roots: SegmentGroup
-    subtrees: SegmentGroup
+    groups: tuple[SegmentGroup, ...]
     inverse: Tensor  # [L] where position p of the pack stands in the groups' queries, flattened and concatenated
 
-    @property
-    def groups(self) -> tuple[SegmentGroup, SegmentGroup]:
-        return self.roots, self.subtrees
-
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Segments:
-        return Segments(*(getattr(self, f.name).to(device, non_blocking=non_blocking) for f in fields(self)))
+        groups = tuple(group.to(device, non_blocking) for group in self.groups)
+        return Segments(groups, self.inverse.to(device, non_blocking=non_blocking))
 
 
 @dataclass(frozen=True)
@@ -56,27 +54,48 @@ class Span:
     start: int
     end: int
 
+    @property
+    def queries(self) -> int:
+        return self.end - self.start
 
-def segments_of(roots: Sequence[Span], subtrees: Sequence[Span], enter: np.ndarray, leave: np.ndarray) -> Segments:
-    """Segments from the spans of roots (empty root of their own) and of child subtrees, which share out the pack.
+    @property
+    def keys(self) -> int:
+        return self.queries + self.root_end - self.root_start
+
+
+def segments_of(spans: Sequence[Span], enter: np.ndarray, leave: np.ndarray) -> Segments:
+    """Segments from spans that share out the pack: roots (whose own root is empty) and child subtrees.
 
     ``enter`` and ``leave`` [L] are the Euler-tour interval of each position's node.
     """
     inverse = np.zeros(len(enter), np.int64)
-    first = _group(roots, enter, leave, inverse, offset=0)
-    second = _group(subtrees, enter, leave, inverse, offset=first.queries.numel())
-    return Segments(first, second, torch.as_tensor(inverse))
+    groups: list[SegmentGroup] = []
+    offset = 0
+    for alike in _alike(spans):
+        groups.append(_group(alike, enter, leave, inverse, offset))
+        offset += groups[-1].queries.numel()
+    return Segments(tuple(groups), torch.as_tensor(inverse))
+
+
+def _alike(spans: Sequence[Span]) -> Iterator[list[Span]]:
+    """Spans of similar numbers of queries and keys, so that little of a group is padding."""
+    group: list[Span] = []
+    for span in sorted(spans, key=lambda span: (span.keys, span.queries)):
+        if group and LEAST_FILL * span.keys * span.queries > group[0].keys * group[0].queries:
+            yield group
+            group = []
+        group.append(span)
+    yield group
 
 
 def _group(
     spans: Sequence[Span], enter: np.ndarray, leave: np.ndarray, inverse: np.ndarray, offset: int
 ) -> SegmentGroup:
-    width = max((span.end - span.start for span in spans), default=0)
-    breadth = max((span.end - span.start + span.root_end - span.root_start for span in spans), default=0)
+    width, breadth = max(span.queries for span in spans), max(span.keys for span in spans)
     queries, keys = np.zeros((len(spans), width), np.int64), np.zeros((len(spans), breadth), np.int64)
     mask = np.zeros((len(spans), width, breadth), bool)
     # Padding queries see one key, so that their softmax is finite; they are never read.
-    mask[:, :, :1] = True
+    mask[:, :, 0] = True
     for s, span in enumerate(spans):
         q = np.arange(span.start, span.end)
         k = np.concatenate([np.arange(span.root_start, span.root_end), q])

@@ -119,8 +119,7 @@ def _packed(
     ids, positions = np.full(length, pad_id), np.zeros(length, np.int64)
     # One Euler-tour clock over the whole pack: clocks that restart per trie would leak from trie to trie.
     enter, leave = np.zeros(length, np.int64), np.zeros(length, np.int64)
-    roots: list[Span] = []
-    subtrees: list[Span] = []
+    spans: list[Span] = []
     clock, cursor = 0, 0
     for t, trie in enumerate(tries):
         start, depth = [0] * len(trie.nodes), [0] * len(trie.nodes)
@@ -136,17 +135,17 @@ def _packed(
                 collected.add_tokens(node_of[t][i], source, node.ids)
             cursor += n
         root_end = start[0] + len(trie.nodes[0].ids)
-        roots.append(Span(start[0], start[0], start[0], root_end))
+        spans.append(Span(start[0], start[0], start[0], root_end))
         for i in (i for i, node in enumerate(trie.nodes) if node.parent == 0):
             after = trie.subtree_end[i]
             end_position = start[after] if after < len(trie.nodes) else cursor
-            subtrees.append(Span(start[0], root_end, start[i], end_position))
+            spans.append(Span(start[0], root_end, start[i], end_position))
         clock += len(trie.nodes)
     return {
         "input_ids": _int64(ids)[None],
         "position_ids": _int64(positions)[None],
         "attention_mask": None,
-        "segments": segments_of(roots, subtrees, enter, leave),
+        "segments": segments_of(spans, enter, leave),
         "tokens": length,
     }
 
