@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import sqlglot
 from sqlglot import exp
 
-from learnat.sql.blocks import view
+from learnat.sql.block_builder import view
 from learnat.sql.names import resolve
 from learnat.sql.parse import fold, parse
 from learnat.sql.schema import Schema
@@ -36,7 +36,7 @@ def _join_equality(part: exp.Expr) -> bool:
 
 
 def deletions(gold: str, schema: Schema) -> Iterator[Edit]:
-    """From the root block: a WHERE or HAVING conjunct, one of several projections, ORDER BY with LIMIT, an unused table."""
+    """From the root block: a WHERE or HAVING conjunct, one of several projections, ORDER BY, a spare table."""
     tree = _read(gold)
     if not isinstance(tree, exp.Select):
         if isinstance(tree, exp.SetOperation) and tree.args.get("order"):

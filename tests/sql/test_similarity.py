@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -26,7 +26,7 @@ def brute_force(left: Forest, right: Forest) -> int:
     return _distance(left, right)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _distance(left: Forest, right: Forest) -> int:
     if not left:
         return sum(map(_size, right))

@@ -83,7 +83,9 @@ def test_on_real_gold(learnat_data: Path) -> None:
         mutants = list(mutations(query.sql, query.schema))
         steps += [edit.sql for edit in choose.sample(mutants, min(4, len(mutants)))]
         steps += [choose.choice(queries).sql, query.sql]
-        right, wrong, seen, known = [], [], frozenset[int](), 0
+        right: list[float] = []
+        wrong: list[float] = []
+        seen, known = frozenset[int](), 0
         for step in steps:
             verdict = includes(query.sql, step, query.schema)
             value = reward(query.sql, step, query.schema)

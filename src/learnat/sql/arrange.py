@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlglot import exp
 
-from learnat.sql.rewrite import conjunction, conjuncts, fingerprint
+from learnat.sql.fingerprint import conjunction, conjuncts, fingerprint
 from learnat.sql.walk import nodes
 
 _LOOSE = 1
@@ -65,12 +65,14 @@ def arrange_from(select: exp.Select) -> None:
 
 
 def _movable(select: exp.Select) -> bool:
+    if select.args.get("from_") is None:
+        return False
     sources = [select.args["from_"].this, *(join.this for join in select.args["joins"])]
     if not all(isinstance(source, (exp.Table, exp.Subquery)) and source.alias_or_name for source in sources):
         return False
-    if any(
-        source.args.get("joins") or not isinstance(_content(source), (exp.Identifier, exp.Query)) for source in sources
-    ):
+    if any(source.args.get("joins") for source in sources):
+        return False
+    if not all(isinstance(source.args["this"], (exp.Identifier, exp.Query)) for source in sources):
         return False
     return all(
         (join.args.get("side") or "").upper() in ("", "LEFT")
@@ -78,10 +80,6 @@ def _movable(select: exp.Select) -> bool:
         and not join.args.get("using")
         for join in select.args["joins"]
     )
-
-
-def _content(source: exp.Expr) -> object:
-    return source.this
 
 
 def _is_join(part: exp.Expr, names: set[str]) -> bool:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 from sqlglot import exp
+from sqlglot.errors import SqlglotError
 
 from learnat.sql.arrange import add_parentheses, arrange_clauses, arrange_from, arrange_set_operation
 from learnat.sql.instances import inline_ctes, name_instances, unwrap
@@ -75,9 +76,21 @@ def canonical(sql: str, schema: Schema | None = None, dialect: str = "sqlite") -
 @lru_cache(maxsize=2_000)
 def _canonical(sql: str, schema: Schema | None, dialect: str) -> Canonical | SqlParseError:
     try:
-        root: exp.Expr = parse(sql, dialect)
+        form = _build(parse(sql, dialect), schema, dialect)
+        # Made here so that text too deep to be written fails here, where it is caught, and not in a property.
+        assert form.sql
     except SqlParseError as error:
         return error
+    except _NONSENSE as error:
+        return SqlParseError(f"read but not understood: {error!r}"[:200], 1, 1)
+    return form
+
+
+_NONSENSE = (RecursionError, AttributeError, KeyError, IndexError, TypeError, ValueError, SqlglotError)
+"""What sqlglot reads is not always a query: parts may be missing, or nested too deeply. No gold query is like that."""
+
+
+def _build(root: exp.Expr, schema: Schema | None, dialect: str) -> Canonical:
     names = resolve(root, schema)
     while isinstance(root, exp.Subquery) and not any(root.args.get(key) for key in ("order", "limit", "offset")):
         root = root.this

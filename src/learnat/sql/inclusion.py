@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Literal
 
 from sqlglot import exp
 
-from learnat.sql.blocks import NONE, Block, QueryView, view
+from learnat.sql.block_builder import QueryView, view
+from learnat.sql.blocks import NONE, Block
 from learnat.sql.matching import Matcher
 from learnat.sql.parse import SqlParseError
 from learnat.sql.schema import Schema

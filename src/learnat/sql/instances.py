@@ -12,9 +12,9 @@ import re
 
 from sqlglot import exp
 
-from learnat.sql.names import UID
+from learnat.sql.fingerprint import conjuncts, fingerprint
 from learnat.sql.parse import identifier
-from learnat.sql.rewrite import conjuncts, fingerprint
+from learnat.sql.scopes import UID
 from learnat.sql.walk import nodes, select_nodes
 
 _UID = re.compile(UID + r"\d+")

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from sqlglot import exp
 
 from learnat.sql.blocks import NONE, Block, Instance, Item, Nodes
-from learnat.sql.terms import Term, columns, equated, substitute
+from learnat.sql.terms import Term, columns, distinct_operands, equated, mapped
 
 Sigma = Mapping[int, int]
 """Instance numbers of the step to those of gold."""
@@ -30,7 +30,7 @@ class Match:
 
 
 class Matcher:
-    """One comparison of a step with gold. After a failure, ``failure`` and ``part`` tell where the best attempt ended."""
+    """Compares one step with gold. After a failure, ``failure`` and ``part`` tell where the best attempt ended."""
 
     def __init__(self, strict: bool) -> None:
         self.strict = strict
@@ -139,13 +139,13 @@ class Matcher:
     def _condition(self, item: Item, gold: Block, sigma: Sigma) -> Nodes | None:
         pair = equated(item.term)
         if pair is None:
-            mapped = _mapped(item.term, sigma)
-            if mapped[0] == "EQ" and len(mapped) == 2 and len(mapped[1]) == 1:
+            term = mapped(item.term, sigma)
+            if term[0] == "EQ" and len(term) == 2 and len(term[1]) == 1:
                 # x = x looks like any join equality once both sides stand for one class.
-                same = [g.nodes for g in gold.conditions if g.term == mapped]
+                same = [g.nodes for g in gold.conditions if g.term == term]
                 return frozenset().union(*same) if same else None
             return self._item(item, gold.clauses["conditions"], gold, sigma)
-        left, right = (_mapped(column, sigma) for column in pair)
+        left, right = (mapped(column, sigma) for column in pair)
         if left == right or gold.classes.get(left, left) != gold.classes.get(right, right):
             return None
         wanted = ("EQ", frozenset((left, right)))
@@ -155,9 +155,9 @@ class Matcher:
         """Whether the step links its inner-joined tables as far as gold does: a cross product answers nothing."""
         if len(step.instances) < 2:
             return True
-        of_gold = _components(gold, {instance.number: instance.number for instance in gold.instances})
-        of_step = _components(step, sigma)
-        return len(set(of_step.values())) <= len({of_gold[number] for number in of_step})
+        of_gold = gold.components()
+        of_step = step.components()
+        return len(set(of_step.values())) <= len({of_gold[sigma[number]] for number in of_step})
 
     # -- the other clauses -------------------------------------------------------------------------------
 
@@ -195,7 +195,7 @@ class Matcher:
 
     def _item(self, item: Item, candidates: Mapping[Term, list[Item]], gold: Block, sigma: Sigma) -> Nodes | None:
         """The places of the gold items equal to ``item``, with nested blocks that include the item's, or None."""
-        wanted = gold.normal(_mapped(item.term, sigma))
+        wanted = gold.normal(mapped(item.term, sigma))
         found: Nodes | None = None
         for other in candidates.get(wanted, ()):
             if item.flag != other.flag:
@@ -215,11 +215,11 @@ class Matcher:
 
         Aggregates are computed for each group, so a step that has any needs all of gold's keys.
         """
-        keys = {gold.normal(_mapped(item.term, sigma)) for item in step.group}
+        keys = {gold.normal(mapped(item.term, sigma)) for item in step.group}
         gold_keys = set(gold.clauses["group"])
-        if not all(key in gold_keys or (key in gold.parts and _decided(key, keys & gold_keys, gold)) for key in keys):
+        if not all(key in gold_keys or (key in gold.parts and gold.decides(keys & gold_keys, key)) for key in keys):
             return None
-        if (step.aggregates or step.having) and not all(_decided(key, keys, gold) for key in gold_keys):
+        if (step.aggregates or step.having) and not all(gold.decides(keys, key) for key in gold_keys):
             return None
         matched = (item for key in keys for item in gold.clauses["group"].get(key, ()))
         return frozenset().union(*(item.nodes for item in matched))
@@ -249,7 +249,7 @@ class Matcher:
         free = root or step.role == "exists" or (step.role == "from" and step.distinct is None)
         if not free:
             return self._same_projections(step, gold, sigma)
-        if _repeats(step, gold, sigma):
+        if self._repeats(step, gold, sigma):
             return None
         for item in step.projections:
             nodes = self._item(item, own, gold, sigma)
@@ -259,6 +259,12 @@ class Matcher:
                 return None
             covered |= nodes
         return frozenset(covered)
+
+    def _repeats(self, step: Block, gold: Block, sigma: Sigma) -> bool:
+        """Whether the step projects something more often than once and than gold: then it stands in another's place."""
+        own = Counter(item.term for item in gold.projections)
+        terms = Counter(mapped(item.term, sigma) for item in step.projections if not item.blocks)
+        return any(count > max(1, own[term]) for term, count in terms.items())
 
     def _looked_up(self, item: Item, step: Block, gold: Block, sigma: Sigma) -> Nodes | None:
         """A projection that gold does not select, but uses: a column, an aggregate or expression, a primary key."""
@@ -294,10 +300,10 @@ class Matcher:
             return gold.distinct
         if gold.role in ("in", "exists", "branch") or gold.semijoined or step.semijoined:
             return NONE
-        terms = {gold.normal(_mapped(item.term, sigma)) for item in step.projections}
+        terms = {gold.normal(mapped(item.term, sigma)) for item in step.projections}
         if gold.group and terms <= set(gold.clauses["group"]):
             return NONE
-        counted = {part for term in gold.parts for part in _distinct_operands(term)}
+        counted = {part for term in gold.parts for part in distinct_operands(term)}
         return NONE if terms <= counted else None
 
     # -- set operations ----------------------------------------------------------------------------------
@@ -326,52 +332,3 @@ class Matcher:
         if progress > self._progress:
             self._progress, self.failure = progress, failure
             self.part = item.node if item is not None else None
-
-
-def _mapped(term: Term, sigma: Sigma) -> Term:
-    def new(column: Term) -> Term:
-        name = column[2]
-        number = sigma.get(column[1], column[1])
-        return ("column", number, substitute(name, new) if isinstance(name, tuple) and name[0] != "place" else name)
-
-    return substitute(term, new)
-
-
-def _components(block: Block, numbers: Sigma) -> dict[int, int]:
-    """The connected component of each instance of ``block``, named by ``numbers``, under its join conditions."""
-    component = {numbers[instance.number]: numbers[instance.number] for instance in block.instances}
-    links = list(block.conditions)
-    for instance in block.instances:
-        links += instance.outer_on or ()
-    for item in links:
-        ends = {numbers[c[1]] for c in columns(item.term) if c[1] in numbers} & set(component)
-        names = {component[end] for end in ends}
-        if len(names) > 1:
-            keep = min(names)
-            component = {end: keep if name in names else name for end, name in component.items()}
-    return component
-
-
-def _decided(key: Term, keys: set[Term], gold: Block) -> bool:
-    """``key`` is among ``keys``, or a primary key among them decides it."""
-    if key in keys:
-        return True
-    if key[0] != "column":
-        return False
-    for instance in gold.instances:
-        primary = {gold.normal(("column", instance.number, name)) for name in instance.primary_key}
-        if instance.number == key[1] and primary and primary <= keys:
-            return True
-    return False
-
-
-def _repeats(step: Block, gold: Block, sigma: Sigma) -> bool:
-    """Whether the step projects something more often than once and than gold: then it stands in another's place."""
-    mapped = Counter(_mapped(item.term, sigma) for item in step.projections if not item.blocks)
-    own = Counter(item.term for item in gold.projections)
-    return any(count > max(1, own[term]) for term, count in mapped.items())
-
-
-def _distinct_operands(term: Term) -> Iterator[Term]:
-    if term[0] == "Count" and len(term) == 2 and term[1][1][0] == "Distinct":
-        yield from term[1][1][1][1:]

@@ -9,68 +9,27 @@ ordinals and aliases in ORDER BY and GROUP BY have become the expressions they s
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-
 from sqlglot import exp
 
 from learnat.sql.parse import DOUBLE_QUOTED, fold
 from learnat.sql.schema import Schema, Table
-
-UID = "\x1f"
-"""First character of a table instance's temporary alias; it cannot occur in a name anyone writes."""
-
-_ROWID = frozenset({"rowid", "oid", "_rowid_"})
-_VALUE_SIDES = (exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.Like, exp.Glob, exp.Is)
-
-
-@dataclass
-class Source:
-    """One table instance. ``columns`` is None where nothing is known about them."""
-
-    uid: str
-    name: str
-    columns: tuple[str, ...] | None
-    table: Table | None = None
-    hidden: set[str] = field(default_factory=set)
-    """Columns that an earlier instance stands for, after NATURAL or USING."""
-
-    @property
-    def has_rowid(self) -> bool:
-        return self.table is not None
-
-
-@dataclass
-class _Cte:
-    name: str
-    uid: str
-    columns: tuple[str, ...] | None
-
-
-@dataclass
-class _Scope:
-    outer: _Scope | None
-    ctes: dict[str, _Cte]
-    sources: list[Source] = field(default_factory=list)
-    aliases: dict[str, exp.Expr] = field(default_factory=dict)
-
-    def chain(self) -> Iterator[_Scope]:
-        scope: _Scope | None = self
-        while scope is not None:
-            yield scope
-            scope = scope.outer
-
-    def opaque(self) -> bool:
-        """Some visible instance has unknown columns, so any name may be one of them."""
-        return any(source.columns is None for scope in self.chain() for source in scope.sources)
-
-
-@dataclass
-class Names:
-    """What was learnt: the instances by alias, and the columns that no instance explains."""
-
-    sources: dict[str, Source] = field(default_factory=dict)
-    unresolved: list[str] = field(default_factory=list)
+from learnat.sql.scopes import (
+    ROWID,
+    UID,
+    Cte,
+    Names,
+    Scope,
+    Source,
+    branches_of,
+    column_of,
+    flatten_group,
+    is_table_star,
+    named_outputs,
+    output_name,
+    owner_of,
+    stands_for_a_value,
+    wrapped,
+)
 
 
 def resolve(query: exp.Expr, schema: Schema | None) -> Names:
@@ -84,55 +43,55 @@ class _Resolver:
     def __init__(self, schema: Schema | None) -> None:
         self.schema = schema
         self.names = Names()
-        self.scopes: dict[int, _Scope] = {}
+        self.scopes: dict[int, Scope] = {}
         self.instances = 0
 
     # -- queries -----------------------------------------------------------------------------------------
 
-    def query(self, node: exp.Expr, outer: _Scope | None, ctes: dict[str, _Cte]) -> tuple[str | None, ...] | None:
+    def query(self, node: exp.Expr, outer: Scope | None, ctes: dict[str, Cte]) -> tuple[str | None, ...] | None:
         """Resolve a query; its output column names (None for an unnamed one), or None when unknown."""
         with_ = node.args.get("with_")
         if with_ is not None:
             ctes = self._with(with_, outer, ctes)
         if isinstance(node, exp.Subquery):
             output = self.query(node.this, outer, ctes)
-            scope = _Scope(outer, ctes)
+            scope = Scope(outer, ctes)
             for key in ("order", "limit", "offset"):
                 if node.args.get(key) is not None:
                     self.expression(node.args[key], scope)
             return output
         if isinstance(node, exp.SetOperation):
             for key in ("this", "expression"):
-                node.set(key, _wrapped(node.args[key]))
+                node.set(key, wrapped(node.args[key]))
             output = self.query(node.this, outer, ctes)
             self.query(node.expression, outer, ctes)
             self._set_order(node)
             for key in ("limit", "offset"):
                 if node.args.get(key) is not None:
-                    self.expression(node.args[key], _Scope(outer, ctes))
+                    self.expression(node.args[key], Scope(outer, ctes))
             return output
         if isinstance(node, exp.Select):
             return self._select(node, outer, ctes)
         for child in node.iter_expressions():
-            self.expression(child, _Scope(outer, ctes))
+            self.expression(child, Scope(outer, ctes))
         return None
 
-    def _with(self, with_: exp.Expr, outer: _Scope | None, ctes: dict[str, _Cte]) -> dict[str, _Cte]:
+    def _with(self, with_: exp.Expr, outer: Scope | None, ctes: dict[str, Cte]) -> dict[str, Cte]:
         ctes = dict(ctes)
         for cte in with_.expressions:
             alias = cte.args["alias"]
             name, given = fold(alias.name), tuple(fold(column.name) for column in alias.columns)
             uid = self._uid()
             if with_.args.get("recursive"):
-                ctes[name] = _Cte(name, uid, given or None)
+                ctes[name] = Cte(name, uid, given or None)
             output = self.query(cte.this, outer, ctes)
-            ctes[name] = _Cte(name, uid, given or _named(cte.this, output))
+            ctes[name] = Cte(name, uid, given or named_outputs(cte.this, output))
             alias.set("this", exp.Identifier(this=uid))
             alias.set("columns", [exp.Identifier(this=column) for column in given] or None)
         return ctes
 
-    def _select(self, node: exp.Select, outer: _Scope | None, ctes: dict[str, _Cte]) -> tuple[str | None, ...] | None:
-        scope = _Scope(outer, ctes)
+    def _select(self, node: exp.Select, outer: Scope | None, ctes: dict[str, Cte]) -> tuple[str | None, ...] | None:
+        scope = Scope(outer, ctes)
         self.scopes[id(node)] = scope
         self._from(node, scope)
         for join in node.args.get("joins") or ():
@@ -151,18 +110,18 @@ class _Resolver:
             for child in list(window.iter_expressions()):
                 if not isinstance(child, exp.Identifier):
                     self.expression(child, scope)
-        if any(isinstance(item, exp.Star) or _is_table_star(item) for item in node.expressions):
+        if any(isinstance(item, exp.Star) or is_table_star(item) for item in node.expressions):
             return None
-        return tuple(_output_name(item) for item in node.expressions)
+        return tuple(output_name(item) for item in node.expressions)
 
     # -- FROM --------------------------------------------------------------------------------------------
 
-    def _from(self, node: exp.Select, scope: _Scope) -> None:
+    def _from(self, node: exp.Select, scope: Scope) -> None:
         from_ = node.args.get("from_")
         if from_ is None:
             return
         joins: list[exp.Expr] = []
-        first = _flatten_group(from_.this, joins)
+        first = flatten_group(from_.this, joins)
         if first is not from_.this:
             from_.set("this", first)
         self._source(from_.this, scope)
@@ -170,7 +129,7 @@ class _Resolver:
             inner: list[exp.Expr] = []
             target = join.this
             if not join.args.get("side") and not join.args.get("using") and join.args.get("method") is None:
-                target = _flatten_group(join.this, inner)
+                target = flatten_group(join.this, inner)
             if target is not join.this:
                 on = join.args.get("on")
                 join.set("this", target)
@@ -186,7 +145,7 @@ class _Resolver:
             self._source(join.this, scope)
             self._merge(join, left, scope)
 
-    def _source(self, node: exp.Expr, scope: _Scope) -> None:
+    def _source(self, node: exp.Expr, scope: Scope) -> None:
         """Add the instance(s) that ``node`` brings to ``scope`` and give each its alias."""
         if isinstance(node, exp.Table) and isinstance(node.this, exp.Identifier):
             name = fold(node.name)
@@ -212,7 +171,7 @@ class _Resolver:
             output = self.query(node, scope.outer, scope.ctes)
             alias_node = node.args.get("alias")
             given = tuple(fold(column.name) for column in alias_node.columns) if alias_node else ()
-            source = self._add(fold(node.alias) if node.alias else "", given or _named(node.this, output), None)
+            source = self._add(fold(node.alias) if node.alias else "", given or named_outputs(node.this, output), None)
             node.set("alias", exp.TableAlias(this=exp.Identifier(this=source.uid)))
             scope.sources.append(source)
         elif isinstance(node, exp.Subquery):
@@ -234,7 +193,7 @@ class _Resolver:
         self.instances += 1
         return f"{UID}{self.instances}"
 
-    def _merge(self, join: exp.Expr, left: list[Source], scope: _Scope) -> None:
+    def _merge(self, join: exp.Expr, left: list[Source], scope: Scope) -> None:
         """NATURAL and USING become equalities with the first instance that has the column."""
         using = [fold(column.name) for column in join.args.get("using") or ()]
         right = scope.sources[-1]
@@ -259,7 +218,7 @@ class _Resolver:
                     self.names.unresolved.append(name)
                     return
                 owner = opaque[0]
-            conditions.append(exp.EQ(this=_column(owner, name), expression=_column(right, name)))
+            conditions.append(exp.EQ(this=column_of(owner, name), expression=column_of(right, name)))
             right.hidden.add(name)
         join.set("using", None)
         join.set("method", None)
@@ -267,13 +226,13 @@ class _Resolver:
 
     # -- SELECT list and keys ----------------------------------------------------------------------------
 
-    def _projections(self, node: exp.Select, scope: _Scope) -> None:
+    def _projections(self, node: exp.Select, scope: Scope) -> None:
         items: list[exp.Expr] = []
         for item in node.expressions:
             wanted: list[Source] | None = None
             if isinstance(item, exp.Star) and not item.args.get("except_"):
                 wanted = scope.sources
-            elif _is_table_star(item):
+            elif is_table_star(item):
                 owner = next((s for s in scope.sources if s.name == fold(item.table)), None)
                 wanted = [owner] if owner else None
                 if owner is not None:
@@ -281,7 +240,7 @@ class _Resolver:
             if wanted and all(source.columns is not None for source in wanted):
                 whole = isinstance(item, exp.Star)
                 items += [
-                    _column(source, name)
+                    column_of(source, name)
                     for source in wanted
                     for name in source.columns or ()
                     if not (whole and name in source.hidden)
@@ -295,7 +254,7 @@ class _Resolver:
                 item.set("alias", exp.Identifier(this=name))
                 scope.aliases.setdefault(name, item.this)
 
-    def _keys(self, node: exp.Select, clause: exp.Expr, scope: _Scope, alias_first: bool) -> None:
+    def _keys(self, node: exp.Select, clause: exp.Expr, scope: Scope, alias_first: bool) -> None:
         """Replace ordinals and aliases among ORDER BY or GROUP BY terms, and resolve the rest."""
         terms = []
         for term in clause.expressions:
@@ -317,12 +276,12 @@ class _Resolver:
             if not any(child is term for term in terms):
                 self.expression(child, scope)
 
-    def _key(self, node: exp.Select, term: exp.Expr, scope: _Scope, alias_first: bool) -> exp.Expr:
+    def _key(self, node: exp.Select, term: exp.Expr, scope: Scope, alias_first: bool) -> exp.Expr:
         if isinstance(term, exp.Literal) and not term.is_string:
             position = int(term.this) if term.this.isdigit() else 0
             if 1 <= position <= len(node.expressions):
                 item = node.expressions[position - 1]
-                if not isinstance(item, exp.Star) and not _is_table_star(item):
+                if not isinstance(item, exp.Star) and not is_table_star(item):
                     return item.unalias().copy()
             return term
         if alias_first and isinstance(term, exp.Column) and not term.table:
@@ -336,7 +295,7 @@ class _Resolver:
         order = node.args.get("order")
         if order is None:
             return
-        branches = [branch for branch in _branches(node) if isinstance(branch, exp.Select)]
+        branches = [branch for branch in branches_of(node) if isinstance(branch, exp.Select)]
         for ordered in order.expressions:
             term = ordered.this.unnest()
             collate = term if isinstance(term, exp.Collate) else None
@@ -367,13 +326,13 @@ class _Resolver:
 
     # -- expressions -------------------------------------------------------------------------------------
 
-    def _clause(self, owner: exp.Expr, key: str, scope: _Scope) -> None:
+    def _clause(self, owner: exp.Expr, key: str, scope: Scope) -> None:
         old = owner.args[key]
         new = self.expression(old, scope)
         if new is not old:
             owner.set(key, new)
 
-    def expression(self, node: exp.Expr, scope: _Scope) -> exp.Expr:
+    def expression(self, node: exp.Expr, scope: Scope) -> exp.Expr:
         """Resolve all names below ``node``; the node to stand in its place."""
         if isinstance(node, exp.Column):
             return self._resolve_column(node, scope)
@@ -391,124 +350,37 @@ class _Resolver:
                     node.set(key, items)
         return node
 
-    def _resolve_column(self, node: exp.Column, scope: _Scope) -> exp.Expr:
+    def _resolve_column(self, node: exp.Column, scope: Scope) -> exp.Expr:
         if node.table.startswith(UID):
             return node
         if node.table:
             return self._qualified(node, scope)
         name = fold(node.name)
         for level in scope.chain():
-            owner = _owner(level, name)
+            owner = owner_of(level, name)
             if owner is not None:
-                return _column(owner, name)
+                return column_of(owner, name)
             if name in level.aliases:
                 return level.aliases[name].copy()
         quoted = bool(node.this.meta.get(DOUBLE_QUOTED))
-        if quoted and (not scope.opaque() or _stands_for_a_value(node)):
+        if quoted and (not scope.opaque() or stands_for_a_value(node)):
             return exp.Literal.string(node.name)
         for level in scope.chain():
             if len(level.sources) == 1 and level.sources[0].columns is None:
-                return _column(level.sources[0], name)
+                return column_of(level.sources[0], name)
         self.names.unresolved.append(name)
         node.this.set("this", name)
         return node
 
-    def _qualified(self, node: exp.Column, scope: _Scope) -> exp.Expr:
+    def _qualified(self, node: exp.Column, scope: Scope) -> exp.Expr:
         qualifier, name = fold(node.table), fold(node.name)
         for level in scope.chain():
             for source in level.sources:
                 if source.name == qualifier:
                     known = source.columns is None or name in source.columns
-                    if known or (source.has_rowid and name in _ROWID):
-                        return _column(source, name)
+                    if known or (source.has_rowid and name in ROWID):
+                        return column_of(source, name)
         self.names.unresolved.append(f"{qualifier}.{name}")
         node.set("this", exp.Identifier(this=name))
         node.set("table", exp.Identifier(this=qualifier))
         return node
-
-
-def _owner(scope: _Scope, name: str) -> Source | None:
-    """The instance of this very scope that an unqualified ``name`` means."""
-    for source in scope.sources:
-        if source.columns is not None and name in source.columns and name not in source.hidden:
-            return source
-    if name in _ROWID:
-        with_rowid = [source for source in scope.sources if source.has_rowid]
-        if len(with_rowid) == 1:
-            return with_rowid[0]
-    return None
-
-
-def _column(source: Source, name: str) -> exp.Column:
-    return exp.Column(this=exp.Identifier(this=name), table=exp.Identifier(this=source.uid))
-
-
-def _stands_for_a_value(node: exp.Column) -> bool:
-    """Without a schema: a double-quoted name compared with something is taken for a string."""
-    parent = node.parent
-    if isinstance(parent, _VALUE_SIDES):
-        other = parent.this
-        if node.arg_key == "expression":
-            return True
-        other = parent.expression
-        return isinstance(other, exp.Column) and not other.this.meta.get(DOUBLE_QUOTED)
-    if isinstance(parent, exp.In):
-        return node.arg_key == "expressions"
-    return isinstance(parent, exp.Between) and node.arg_key in ("low", "high")
-
-
-def _flatten_group(node: exp.Expr, joins: list[exp.Expr]) -> exp.Expr:
-    """``(a JOIN b ON ...)`` in FROM: its first table, with its inner joins appended to ``joins``."""
-    if not (isinstance(node, exp.Subquery) and isinstance(node.this, (exp.Table, exp.Subquery))) or node.alias:
-        return node
-    inner = node.this.args.get("joins") or []
-    if any(join.args.get("side") or join.args.get("method") or join.args.get("using") for join in inner):
-        return node
-    node.this.set("joins", None)
-    first = _flatten_group(node.this, joins)
-    joins.extend(inner)
-    return first
-
-
-def _wrapped(branch: exp.Expr) -> exp.Expr:
-    """SQLite takes no ORDER BY or LIMIT in a branch of a set operation: such a branch is read from a derived table."""
-    inner = branch.unnest() if isinstance(branch, exp.Subquery) else branch
-    if not isinstance(inner, exp.Select) or not any(inner.args.get(key) for key in ("order", "limit", "offset")):
-        return branch
-    return exp.Select(expressions=[exp.Star()], from_=exp.From(this=exp.Subquery(this=inner)))
-
-
-def _branches(node: exp.Expr) -> list[exp.Expr]:
-    if isinstance(node, exp.SetOperation):
-        return _branches(node.this) + _branches(node.expression)
-    if isinstance(node, exp.Subquery):
-        return _branches(node.this)
-    return [node]
-
-
-def _is_table_star(node: exp.Expr) -> bool:
-    return isinstance(node, exp.Column) and isinstance(node.this, exp.Star)
-
-
-def _output_name(item: exp.Expr) -> str | None:
-    if isinstance(item, exp.Alias):
-        return fold(item.alias)
-    bare = item.unnest()
-    return fold(bare.name) if isinstance(bare, exp.Column) else None
-
-
-def _named(query: exp.Expr, output: tuple[str | None, ...] | None) -> tuple[str, ...] | None:
-    """The columns of a derived table; one without a name, or with a name taken, gets one that nobody can have written."""
-    while isinstance(query, (exp.SetOperation, exp.Subquery)):
-        query = query.this
-    if output is None or not isinstance(query, exp.Select):
-        return None
-    names: list[str] = []
-    items = list(query.expressions)
-    for place, name in enumerate(output):
-        if name is None or name in names:
-            name = f"{UID}{place + 1}"
-            items[place] = exp.Alias(this=items[place].unalias(), alias=exp.Identifier(this=name))
-        names.append(name)
-    query.set("expressions", items)
-    return tuple(names)

@@ -9,6 +9,7 @@ from sqlglot import exp
 from sqlglot.dialects.dialect import Dialect
 from sqlglot.dialects.sqlite import SQLite
 from sqlglot.errors import ParseError, SqlglotError, TokenError
+
 from learnat.sql.walk import select_nodes
 
 DOUBLE_QUOTED = "double_quoted"

@@ -10,18 +10,13 @@ compared with a column of known affinity loses its quotes.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 
 from sqlglot import exp
 
+from learnat.sql.fingerprint import MIRROR, combine, fingerprint, is_constant, is_true, operands, rank
 from learnat.sql.schema import Table
 
-_MIRROR: dict[type[exp.Expr], type[exp.Expr]] = {
-    exp.GT: exp.LT,
-    exp.LT: exp.GT,
-    exp.GTE: exp.LTE,
-    exp.LTE: exp.GTE,
-}
 _NEGATED: dict[type[exp.Expr], type[exp.Expr]] = {
     exp.EQ: exp.NEQ,
     exp.NEQ: exp.EQ,
@@ -33,65 +28,21 @@ _NEGATED: dict[type[exp.Expr], type[exp.Expr]] = {
     exp.NullSafeNEQ: exp.NullSafeEQ,
 }
 _COMPARISONS = (exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE)
-_PREDICATES = (*_COMPARISONS, exp.And, exp.Or, exp.Not, exp.In, exp.Is, exp.Like, exp.Escape, exp.Glob, exp.Between, exp.Exists)
+_PREDICATES = (
+    *_COMPARISONS,
+    exp.And,
+    exp.Or,
+    exp.Not,
+    exp.In,
+    exp.Is,
+    exp.Like,
+    exp.Escape,
+    exp.Glob,
+    exp.Between,
+    exp.Exists,
+)
 _SYNONYMS = {"SUBSTRING": "SUBSTR", "STRING_AGG": "GROUP_CONCAT"}
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,17})\Z")
-_FLAT = frozenset({exp.And, exp.Or})
-_UNORDERED = frozenset({exp.And, exp.Or, exp.EQ, exp.NEQ, exp.NullSafeEQ, exp.NullSafeNEQ, exp.Add, exp.Mul})
-_SKIPPED_ARGS = frozenset({"big_int", "safe", "typed", "nulls_first", "copy"})
-
-
-def fingerprint(node: exp.Expr, names: Mapping[str, str] | None = None) -> str:
-    """A text that is equal for trees equal up to the order of commutative operands.
-
-    ``names`` replaces instance aliases.
-    """
-    if isinstance(node, exp.Column):
-        table = node.table
-        return f"{names.get(table, table) if names else table}.{node.name}"
-    if isinstance(node, exp.Literal):
-        return repr(node.this) if node.is_string else node.this
-    if isinstance(node, exp.Identifier):
-        return str(names.get(node.this, node.this) if names else node.this)
-    if isinstance(node, exp.Paren):
-        return fingerprint(node.this, names)
-    kind = type(node)
-    if kind in _UNORDERED:
-        parts = (
-            [fingerprint(part, names) for part in _operands(node, kind)]
-            if kind in _FLAT
-            else [
-                fingerprint(node.this, names),
-                fingerprint(node.expression, names),
-            ]
-        )
-        return f"{kind.__name__}({' '.join(sorted(parts))})"
-    if kind in (exp.GT, exp.GTE):
-        return f"{_MIRROR[kind].__name__}({fingerprint(node.expression, names)} {fingerprint(node.this, names)})"
-    if kind in (exp.LT, exp.LTE):
-        return f"{kind.__name__}({fingerprint(node.this, names)} {fingerprint(node.expression, names)})"
-    parts = []
-    for key, value in sorted(node.args.items()):
-        if value is None or value is False or value == [] or key in _SKIPPED_ARGS:
-            continue
-        if isinstance(value, exp.Expr):
-            parts.append(f"{key}={fingerprint(value, names)}")
-        elif isinstance(value, list):
-            inner = ",".join(fingerprint(v, names) if isinstance(v, exp.Expr) else str(v) for v in value)
-            parts.append(f"{key}=[{inner}]")
-        else:
-            parts.append(f"{key}={str(value).upper()}")
-    return f"{kind.__name__}({' '.join(parts)})"
-
-
-def conjuncts(node: exp.Expr | None) -> list[exp.Expr]:
-    """The operands of nested ANDs, from left to right; ``TRUE`` is no condition."""
-    return [] if node is None else [part for part in _operands(node, exp.And) if not _is_true(part)]
-
-
-def conjunction(parts: Iterable[exp.Expr]) -> exp.Expr | None:
-    """Sorted, without repeats, nested to the left; None for no parts."""
-    return _combine(list(parts), exp.And)
 
 
 def resort(node: exp.Expr) -> exp.Expr:
@@ -139,16 +90,16 @@ class _Rewriter:
         if isinstance(left, exp.Tuple) or isinstance(right, exp.Tuple):
             return node
         left, right = self.unquote(left, right), self.unquote(right, left)
-        first, second = _rank(left), _rank(right)
+        first, second = rank(left), rank(right)
         if second < first or (second == first and isinstance(node, (exp.GT, exp.GTE))):
-            kind = _MIRROR.get(type(node), type(node))
+            kind = MIRROR.get(type(node), type(node))
             return kind(this=right, expression=left)
         node.set("this", left)
         node.set("expression", right)
         return node
 
     def commutative(self, node: exp.Expr) -> exp.Expr:
-        if _rank(node.expression) < _rank(node.this):
+        if rank(node.expression) < rank(node.this):
             return type(node)(this=node.expression, expression=node.this)
         return node
 
@@ -183,7 +134,7 @@ class _Rewriter:
         if isinstance(inner, exp.Not) and isinstance(inner.this, _PREDICATES):
             return inner.this
         if isinstance(inner, (exp.And, exp.Or)):
-            parts = _operands(inner, type(inner))
+            parts = operands(inner, type(inner))
             if all(isinstance(part, _PREDICATES) for part in parts):
                 dual = exp.Or if isinstance(inner, exp.And) else exp.And
                 negated = [self.negation(exp.Not(this=part)) for part in parts]
@@ -191,15 +142,15 @@ class _Rewriter:
         return node
 
     def connector(self, node: exp.Expr) -> exp.Expr:
-        return self._merged(_operands(node, type(node)), type(node))
+        return self._merged(operands(node, type(node)), type(node))
 
     def _merged(self, parts: list[exp.Expr], kind: type[exp.Expr]) -> exp.Expr:
-        parts = [leaf for part in parts for leaf in _operands(part, kind)]
+        parts = [leaf for part in parts for leaf in operands(part, kind)]
         if kind is exp.And and len(parts) > 1:
-            parts = [part for part in parts if not _is_true(part)] or parts[:1]
+            parts = [part for part in parts if not is_true(part)] or parts[:1]
         if kind is exp.Or:
             parts = self._membership(parts)
-        combined = _combine(parts, kind)
+        combined = combine(parts, kind)
         assert combined is not None
         return combined
 
@@ -207,8 +158,8 @@ class _Rewriter:
         """``x = 1 OR x IN (2, 3)`` is ``x IN (1, 2, 3)``."""
         groups: dict[str, list[exp.Expr]] = {}
         for part in parts:
-            listed = isinstance(part, exp.In) and part.expressions and all(map(_is_constant, part.expressions))
-            equal = isinstance(part, exp.EQ) and _is_constant(part.expression)
+            listed = isinstance(part, exp.In) and part.expressions and all(map(is_constant, part.expressions))
+            equal = isinstance(part, exp.EQ) and is_constant(part.expression)
             if (listed or equal) and isinstance(part.this, exp.Column):
                 groups.setdefault(fingerprint(part.this), []).append(part)
         merged = list(parts)
@@ -221,7 +172,7 @@ class _Rewriter:
 
     def membership(self, node: exp.Expr) -> exp.Expr:
         values = node.expressions
-        if not values or not all(map(_is_constant, values)):
+        if not values or not all(map(is_constant, values)):
             return node
         values = [self.unquote(value, node.this) for value in values]
         unique = {fingerprint(value): value for value in values}
@@ -337,43 +288,3 @@ def affinity(declared: str) -> str:
     if any(word in upper for word in ("REAL", "FLOA", "DOUB")):
         return "REAL"
     return "NUMERIC"
-
-
-def _operands(node: exp.Expr, kind: type[exp.Expr]) -> list[exp.Expr]:
-    found: list[exp.Expr] = []
-    stack = [node]
-    while stack:
-        top = stack.pop()
-        top = top.unnest() if isinstance(top, exp.Paren) else top
-        if type(top) is kind:
-            stack += [top.expression, top.this]
-        else:
-            found.append(top)
-    return found
-
-
-def _combine(parts: list[exp.Expr], kind: type[exp.Expr]) -> exp.Expr | None:
-    unique = {fingerprint(part): part for part in parts}
-    result: exp.Expr | None = None
-    for key in sorted(unique):
-        result = unique[key] if result is None else kind(this=result, expression=unique[key])
-    return result
-
-
-def _is_true(node: exp.Expr) -> bool:
-    return isinstance(node, exp.Boolean) and bool(node.this)
-
-
-def _is_constant(node: exp.Expr) -> bool:
-    return isinstance(node, exp.Literal) or (isinstance(node, exp.Neg) and isinstance(node.this, exp.Literal))
-
-
-def _rank(node: exp.Expr) -> tuple[int, str]:
-    """Columns before other expressions, before subqueries, before constants; then by text."""
-    if _is_constant(node) or isinstance(node, (exp.Null, exp.Boolean)):
-        rank = 3
-    elif isinstance(node, exp.Query):
-        rank = 2
-    else:
-        rank = 0 if isinstance(node, exp.Column) else 1
-    return rank, fingerprint(node)

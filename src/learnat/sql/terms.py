@@ -7,7 +7,7 @@ query. Operands of commutative operators are sets, so their order plays no part.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 Term = tuple[Any, ...]
@@ -27,6 +27,17 @@ def _part(part: Any, new: Callable[[Term], Term]) -> Any:
     if isinstance(part, frozenset):
         return frozenset(substitute(inner, new) for inner in part)
     return part
+
+
+def mapped(term: Term, sigma: Mapping[int, int]) -> Term:
+    """``term`` with the instance numbers exchanged by ``sigma``."""
+
+    def new(column: Term) -> Term:
+        name = column[2]
+        inner = mapped(name, sigma) if isinstance(name, tuple) and name[0] != "place" else name
+        return ("column", sigma.get(column[1], column[1]), inner)
+
+    return substitute(term, new)
 
 
 def columns(term: Term) -> Iterator[Term]:
@@ -70,3 +81,10 @@ def column_classes(terms: list[Term]) -> dict[Term, Term]:
                 parent.setdefault(column, column)
             parent[find(pair[1])] = find(pair[0])
     return {column: find(column) for column in parent}
+
+
+def distinct_operands(term: Term) -> tuple[Term, ...]:
+    """What a ``COUNT(DISTINCT ...)`` counts; nothing for any other term."""
+    if term[0] == "Count" and len(term) == 2 and term[1][1][0] == "Distinct":
+        return tuple(term[1][1][1][1:])
+    return ()

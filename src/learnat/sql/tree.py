@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from sqlglot import exp
 
-from learnat.sql.rewrite import conjuncts
+from learnat.sql.fingerprint import conjuncts
 
 _TRANSPARENT = (exp.Paren, exp.Alias, exp.Subquery, exp.From, exp.With)
 _SKIPPED = frozenset({"alias", "big_int", "safe", "typed", "nulls_first", "copy"})

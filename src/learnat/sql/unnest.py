@@ -1,8 +1,8 @@
 """Blocks merged into the block around them: derived tables, and subqueries of ``IN`` and ``EXISTS`` as joins.
 
-Reading from ``(SELECT a FROM t WHERE p)`` or a CTE is reading from ``t WHERE p``, and ``x IN (SELECT y FROM t WHERE p)`` keeps
-the rows that a join with ``t`` on ``x = y`` keeps, some of them more than once. Which of the two a query uses is style
-as long as nothing counts its rows.
+Reading from ``(SELECT a FROM t WHERE p)`` or a CTE is reading from ``t WHERE p``. And ``x IN (SELECT y FROM t)``
+keeps the rows that a join with ``t`` on ``x = y`` keeps, where some of them come more than once: which of the two a
+query uses is style as long as nothing counts its rows.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol
 
-from learnat.sql.blocks import view
+from learnat.sql.block_builder import view
 from learnat.sql.inclusion import includes, is_final
 from learnat.sql.parse import SqlParseError
 from learnat.sql.schema import Schema
@@ -51,12 +51,12 @@ def reward(
     Raises:
         SqlParseError: gold is not one query.
     """
+    if not runs:
+        return 0.0
     if final is None:
         final = is_final(gold, step, schema, dialect)
     if final:
         return 1.0
-    if not runs:
-        return 0.0
     verdict = includes(gold, step, schema, dialect)
     try:
         likeness = _structure(gold, step, schema, dialect)
@@ -118,7 +118,7 @@ class OutcomeReward:
     ) -> float:
         if final is None:
             final = is_final(gold, step, schema)
-        return 1.0 if final else 0.0
+        return 1.0 if final and runs else 0.0
 
     def settle(self, score: float, solves: bool) -> float:
         return 1.0 if solves else 0.0
