@@ -73,32 +73,67 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         list(read_trees(tmp_path / "nowhere.jsonl"))
 
 
+SETTINGS = '{"seed": 1}'
+
+
 def test_a_torn_last_line_is_passed_over_and_cut_off(tmp_path: Path) -> None:
     line = tree_to_json(BRANCHING)
     for cut in (1, len(line) // 2, len(line.encode())):
-        with TreeStore(tmp_path, "settings") as store:
+        with TreeStore(tmp_path, SETTINGS) as store:
             store.path.write_bytes(line.encode() + b"\n" + line.encode()[:cut])
         assert len(list(read_trees(store.path))) == 1
-        with TreeStore(tmp_path, "settings") as store:
+        with TreeStore(tmp_path, SETTINGS) as store:
             assert store.done == {"train/0"}
             store.append(tree("train/1"))
         assert [t.example_id for t in read_trees(store.path)] == ["train/0", "train/1"]
 
 
 def test_other_settings_are_refused(tmp_path: Path) -> None:
-    with TreeStore(tmp_path, "one") as store:
+    with TreeStore(tmp_path, SETTINGS) as store:
         store.append(BRANCHING)
-    with pytest.raises(LearnatError, match="other settings"):
-        TreeStore(tmp_path, "two")
+    with pytest.raises(LearnatError, match="other settings: seed"):
+        TreeStore(tmp_path, '{"seed": 2}')
     store.path.unlink()
-    with TreeStore(tmp_path, "two") as store:
+    with TreeStore(tmp_path, '{"seed": 2}') as store:
         assert store.done == set()
 
 
 def test_sorting_keeps_every_tree_and_appending_goes_on(tmp_path: Path) -> None:
-    with TreeStore(tmp_path, "s") as store:
+    with TreeStore(tmp_path, SETTINGS) as store:
         for example_id in ("b", "c", "a"):
             store.append(tree(example_id))
         store.sort(["a", "b", "c"])
         store.append(tree("d"))
     assert [t.example_id for t in read_trees(store.path)] == ["a", "b", "c", "d"]
+
+
+def test_one_writer_at_a_time(tmp_path: Path) -> None:
+    with TreeStore(tmp_path, SETTINGS), pytest.raises(LearnatError, match="another synthesis writes here"):
+        TreeStore(tmp_path, SETTINGS)
+    TreeStore(tmp_path, SETTINGS).__exit__(None, None, None)
+
+
+def test_sorting_keeps_one_tree_of_each_question(tmp_path: Path) -> None:
+    with TreeStore(tmp_path, SETTINGS) as store:
+        for example_id in ("b", "x", "a", "b", "x"):
+            store.append(tree(example_id))
+        store.sort(["a", "b"])
+    assert [t.example_id for t in read_trees(store.path)] == ["a", "b", "x"]
+
+
+def test_trees_of_unknown_settings_are_not_adopted(tmp_path: Path) -> None:
+    with TreeStore(tmp_path, SETTINGS) as store:
+        store.append(BRANCHING)
+    (tmp_path / "trees.settings.json").unlink()
+    with pytest.raises(LearnatError, match=r"trees\.settings\.json"):
+        TreeStore(tmp_path, SETTINGS)
+
+
+def test_a_schema_that_changed_is_refused_and_a_new_one_is_welcome(tmp_path: Path) -> None:
+    with TreeStore(tmp_path, '{"schemas": {"shop": "1"}}') as store:
+        store.append(BRANCHING)
+    with TreeStore(tmp_path, '{"schemas": {"farm": "1"}}') as store:
+        assert store.done == {"train/0"}
+    for changed in ("shop", "farm"):
+        with pytest.raises(LearnatError, match=f"schema of {changed}"):
+            TreeStore(tmp_path, f'{{"schemas": {{"{changed}": "2"}}}}')

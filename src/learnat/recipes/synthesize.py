@@ -11,7 +11,7 @@ from rich.console import Console
 
 from learnat.benchmarks.types import Benchmark
 from learnat.synthesis.runner import Synthesizer, read_summary, synthesize
-from learnat.synthesis.settings import digest, settings_text, source_digest
+from learnat.synthesis.settings import digest, schema_digests, settings_text, source_digest
 from learnat.synthesis.summary import print_summary
 
 console = Console(soft_wrap=True)
@@ -53,8 +53,15 @@ def ensure_trees(cfg: DictConfig, benchmark: Benchmark, split: str, cache_dir: P
     databases, proposer, search, pruning, reward, seed, and the code. A file lock lets several processes ask at once.
     """
     synthesizer = synthesizer_of(cfg)
-    ids = [example.example_id for example in benchmark.examples(split)]
-    settings = settings_text({"fingerprint": benchmark.fingerprint(split), "synthesizer": synthesizer, "examples": ids})
+    examples = benchmark.examples(split)
+    settings = settings_text(
+        {
+            "fingerprint": benchmark.fingerprint(split),
+            "synthesizer": synthesizer,
+            "examples": [example.example_id for example in examples],
+            "schemas": schema_digests(benchmark, examples),
+        }
+    )
     folder = cache_dir / "trees" / f"{benchmark.name}-{split}-{digest(settings, source_digest())}"
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.parent / f"{folder.name}.lock"):

@@ -27,7 +27,7 @@ from learnat.synthesis.proposers.base import Proposer
 from learnat.synthesis.pruning import PruningRule, inclusion_modes
 from learnat.synthesis.reward import Reward
 from learnat.synthesis.search import Search
-from learnat.synthesis.settings import settings_text
+from learnat.synthesis.settings import schema_digests, settings_text, source_digest
 from learnat.synthesis.store import TreeStore
 from learnat.synthesis.summary import Summary, summarize, write_summary
 from learnat.synthesis.tree import SearchTree, read_trees
@@ -96,7 +96,8 @@ def synthesize(
         The path of ``trees.jsonl``.
 
     Raises:
-        LearnatError: ``out_dir`` holds trees of other settings or a corrupt line; a worker process died.
+        LearnatError: ``out_dir`` holds trees of other or unknown settings or a corrupt line, or another synthesis
+            writes there; a worker process died.
         KeyboardInterrupt: after Ctrl-C, when what is done has been written and summed up.
     """
     examples = benchmark.examples(split)
@@ -106,6 +107,8 @@ def synthesize(
             "split": split,
             "fingerprint": benchmark.fingerprint(split),
             "synthesizer": synthesizer,
+            "schemas": schema_digests(benchmark, examples),
+            "code": source_digest(),
         }
     )
     store = TreeStore(out_dir, settings)

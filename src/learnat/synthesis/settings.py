@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import learnat
+from learnat.benchmarks.types import Benchmark, Example
 
 
 def describe(value: object) -> Any:
@@ -41,6 +42,12 @@ def settings_text(settings: Mapping[str, object]) -> str:
 def digest(*texts: str) -> str:
     """Twelve hexadecimal digits that identify ``texts``."""
     return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:12]
+
+
+def schema_digests(benchmark: Benchmark, examples: Iterable[Example]) -> dict[str, str]:
+    """A digest of each schema that ``examples`` are about, sample values and descriptions included."""
+    names = sorted({example.db_id for example in examples})
+    return {db_id: digest(repr(benchmark.database(db_id).schema)) for db_id in names}
 
 
 def source_digest() -> str:

@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 
+from filelock import FileLock, Timeout
+
 from learnat.errors import LearnatError
 from learnat.synthesis.tree import SearchTree, read_trees, tree_to_json
 
@@ -17,18 +19,34 @@ class TreeStore:
 
     A tree is one ``write`` on a descriptor opened with ``O_APPEND``, so a kill between two trees loses nothing and a
     kill inside the write leaves one torn last line, which opening again cuts off. The operating system's own crash
-    is covered by ``fsync`` when the store closes.
+    is covered by ``fsync`` when the store closes. While a store is open it holds the lock of ``trees.lock``.
 
-    Raises ``LearnatError`` on opening when the folder holds trees made with other settings, or a corrupt line.
+    ``settings`` is the text of a JSON object. Its ``schemas``, if any, maps databases to digests: of these only the
+    ones that both sides have must agree, so that a raised ``data.limit`` goes on with the same file.
+
+    Raises ``LearnatError`` on opening when another process writes there, when the folder holds trees made with other
+    or with unknown settings, or a corrupt line.
     """
 
     def __init__(self, folder: Path, settings: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / "trees.jsonl"
-        _check_settings(folder / "trees.settings.json", settings, has_trees=self.path.exists())
-        _cut_torn_line(self.path)
-        self.done = {tree.example_id for tree in read_trees(self.path)} if self.path.exists() else set()
-        self._descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        self._lock = FileLock(folder / "trees.lock")
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout as error:
+            raise LearnatError(
+                f"{folder}: another synthesis writes here. Wait until it has ended, or give another run_dir."
+            ) from error
+        try:
+            _cut_torn_line(self.path)
+            has_trees = self.path.exists() and self.path.stat().st_size > 0
+            _check_settings(folder / "trees.settings.json", settings, has_trees)
+            self.done = {tree.example_id for tree in read_trees(self.path)} if has_trees else set()
+            self._descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        except BaseException:
+            self._lock.release()
+            raise
 
     def append(self, tree: SearchTree) -> None:
         data = (tree_to_json(tree) + "\n").encode("utf-8")
@@ -39,17 +57,19 @@ class TreeStore:
     def sort(self, order: Iterable[str]) -> None:
         """Rewrite the file, atomically, in the order of these example ids; others follow in file order.
 
-        What reads the trees then does not depend on which worker finished first.
+        Of trees with one id the first is kept. What reads the trees then does not depend on which worker finished first.
         """
         position = {example_id: index for index, example_id in enumerate(order)}
-        lines = [line for line in self.path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
-        ids = [json.loads(line)["example_id"] for line in lines]
-        ranked = sorted(range(len(lines)), key=lambda i: (position.get(ids[i], len(position)), i))
-        if ranked == list(range(len(lines))):
+        written = self.path.read_bytes().splitlines(keepends=True)
+        lines: dict[str, bytes] = {}
+        for line in written:
+            lines.setdefault(json.loads(line)["example_id"], line)
+        ranked = sorted(lines, key=lambda example_id: position.get(example_id, len(position)))
+        if [lines[example_id] for example_id in ranked] == written:
             return
         temporary = self.path.with_suffix(".sorting")
         with temporary.open("wb") as stream:
-            stream.writelines(lines[i] for i in ranked)
+            stream.writelines(lines[example_id] for example_id in ranked)
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(temporary, self.path)
@@ -62,21 +82,47 @@ class TreeStore:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        os.fsync(self._descriptor)
-        os.close(self._descriptor)
+        try:
+            os.fsync(self._descriptor)
+            os.close(self._descriptor)
+        finally:
+            self._lock.release()
 
 
 def _check_settings(path: Path, settings: str, has_trees: bool) -> None:
-    if path.exists() and has_trees:
-        if path.read_text("utf-8") == settings:
-            return
-        raise LearnatError(
-            f"{path.parent} already holds trees made with other settings (see {path}). "
-            "Give another run_dir, or delete that folder's trees.jsonl."
-        )
+    if has_trees:
+        if not path.exists():
+            raise LearnatError(
+                f"{path.parent} holds trees, but {path.name}, which says what they were made with, is missing. "
+                "Give another run_dir, or delete that folder's trees.jsonl."
+            )
+        settings = _merged(path, settings)
     temporary = path.with_suffix(".new")
     temporary.write_text(settings, "utf-8")
     os.replace(temporary, path)
+
+
+def _merged(path: Path, settings: str) -> str:
+    """``settings`` with the schemas of the earlier runs too; raises ``LearnatError`` where they disagree."""
+    new = json.loads(settings)
+    try:
+        old = json.loads(path.read_text("utf-8"))
+    except ValueError:
+        old = {}
+    old_schemas, new_schemas = old.pop("schemas", {}), new.pop("schemas", {})
+    differing = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
+    differing += sorted(
+        f"schema of {name}"
+        for name in old_schemas.keys() & new_schemas.keys()
+        if old_schemas[name] != new_schemas[name]
+    )
+    if differing:
+        raise LearnatError(
+            f"{path.parent} already holds trees made with other settings: {', '.join(differing)} (see {path}). "
+            "Give another run_dir, or delete that folder's trees.jsonl."
+        )
+    schemas = {"schemas": {**old_schemas, **new_schemas}} if old_schemas or new_schemas else {}
+    return json.dumps({**new, **schemas}, indent=2, sort_keys=True) + "\n"
 
 
 def _cut_torn_line(path: Path) -> None:
