@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import pytest
 
 from learnat.benchmarks.types import Example
+from learnat.sql import SqlParseError, canonicalize
 from learnat.sql.schema import Schema
 from learnat.synthesis.growth import Budget
 from learnat.synthesis.proposers.ast import AstProposer, next_steps
@@ -137,3 +138,13 @@ def test_next_steps_follow_the_chains_that_agree_with_the_path() -> None:
     assert next_steps(chains, [b]) == [a]
     assert next_steps(chains, [Step("wrong", "wrong")]) == [b, a, z]
     assert next_steps(chains, [a, b, z, z]) == [z]
+
+
+def test_gold_that_only_sqlite_reads_is_solved_by_its_own_text(benchmark_of_music: SmallBenchmark) -> None:
+    gold = f"SELECT name FROM singer WHERE age > {'(' * 60}30{')' * 60};"
+    example = Example(0, "t/0", "t", "music", "?", "", gold)
+    with pytest.raises(SqlParseError):
+        canonicalize(gold, benchmark_of_music.database("music").schema)
+    synthesizer = Synthesizer(AstProposer(), MctsSearch(), ALL, AstReward())
+    tree = synthesizer.tree(example, benchmark_of_music.database("music"))
+    assert tree.stats.solved and tree.stats.depth == 1

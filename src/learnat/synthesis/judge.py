@@ -11,7 +11,7 @@ from learnat.synthesis.reward import Reward
 
 @dataclass(frozen=True)
 class Verdict:
-    """``runs`` is None where there is no database to run on. ``included`` is by mode ``clause``; ``included_in`` names
+    """``runs`` is None where it is unknown: no database to run on, or stopped at the time limit (``timed_out``). ``included`` is by mode ``clause``; ``included_in`` names
     all modes asked for under which the step is included. ``covered`` are the ids of gold's AST nodes (of ``total``)
     that the step accounts for; ``canonical`` is its canonical SQL, or its own text when it cannot be parsed.
     """
@@ -25,6 +25,7 @@ class Verdict:
     total: int
     reward: float
     canonical: str
+    timed_out: bool = False
 
 
 class Judge:
@@ -58,12 +59,16 @@ class Judge:
 
     def _judge(self, sql: str) -> Verdict:
         canonical = self._canonical(sql)
-        runs = None if self._run is None else canonical is not None and self._run(sql).error is None
+        # Nothing can be proved by a gold that cannot be read; only its own text is the answer.
+        is_gold = not self._gold_parses and _bare(sql) == _bare(self._gold)
+        parses = canonical is not None or is_gold
+        result = self._run(sql) if self._run is not None and parses else None
+        timed_out = result is not None and result.timed_out
+        runs = None if self._run is None or timed_out else result is not None and result.error is None
         if not self._gold_parses:
-            # Nothing can be proved by a gold that cannot be read; only its own text is the answer.
-            final = sql.strip().rstrip("; \n") == self._gold.strip().rstrip("; \n")
-            parses = final or canonical is not None
-            return Verdict(parses, runs, False, final, frozenset(), frozenset(), 1, float(final), canonical or sql)
+            none: frozenset[int] = frozenset()
+            reward = float(is_gold and runs is not False)
+            return Verdict(parses, runs, False, is_gold, frozenset(), none, 1, reward, canonical or sql, timed_out)
         inclusions = {mode: includes(self._gold, sql, self._schema, mode=mode) for mode in self._modes}
         clause = inclusions["clause"]
         final = is_final(self._gold, sql, self._schema)
@@ -78,6 +83,7 @@ class Judge:
             total=clause.total,
             reward=self.reward.score(self._gold, sql, self._schema, runs=works, final=final),
             canonical=canonical or sql,
+            timed_out=timed_out,
         )
 
     def _canonical(self, sql: str) -> str | None:
@@ -85,3 +91,7 @@ class Judge:
             return canonicalize(sql, self._schema)
         except SqlParseError:
             return None
+
+
+def _bare(sql: str) -> str:
+    return sql.strip().rstrip("; \n")
