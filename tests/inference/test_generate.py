@@ -31,6 +31,7 @@ def policy() -> Policy:
         "num_attention_heads": 4, "num_key_value_heads": 2, "initializer_range": 0.3,
     }  # fmt: skip
     settings = {
+        "name": "test",
         "kind": "scratch",
         "architecture": architecture,
         "dtype": "float32",
@@ -75,6 +76,9 @@ class Music:
 
     name, ex_mode, difficulties = "music", "spider_bag", ()
 
+    def fingerprint(self, split: str) -> str:
+        return "data"
+
     def examples(self, split: str) -> list[Example]:
         example = Example(0, "dev/0", split, "music", "How many heads?", "", "SELECT 1")
         return [replace(example, index=i, example_id=f"dev/{i}", question=f"Question {i}?") for i in (4, 5, 6)]
@@ -85,6 +89,9 @@ class Music:
 
 class Scripted:
     """Stands for a model that always knows the answer; counts what it is asked."""
+
+    def __repr__(self) -> str:
+        return "scripted"
 
     def __init__(self) -> None:
         self.asked = 0
@@ -103,9 +110,28 @@ def test_answers_are_kept_and_not_asked_again(policy: Policy, tmp_path: Path) ->
         0
     ].sql == "SELECT 1"
 
-    lines = path.read_text().splitlines()
+    key, *lines = path.read_text().splitlines()
     assert sorted(json.loads(line)["index"] for line in lines) == [4, 5, 6]
-    path.write_text("\n".join(lines[:2]) + "\n" + lines[2][:17])  # killed while the third was written
+    path.write_text("\n".join([key, *lines[:2]]) + "\n" + lines[2][:17])  # killed while the third was written
     again = answer_split(policy, Music(), "dev", generation, path, done.append)  # type: ignore[arg-type]
     assert again == answers and generation.asked == 4
-    assert len(path.read_text().splitlines()) == 3
+    assert len(path.read_text().splitlines()) == 4
+
+
+def test_another_policys_answers_are_not_taken(policy: Policy, tmp_path: Path) -> None:
+    path, generation = tmp_path / "answers.jsonl", Scripted()
+    answer_split(policy, Music(), "dev", generation, path, lambda count: None)  # type: ignore[arg-type]
+    other = replace(policy, source="another")
+    answer_split(other, Music(), "dev", generation, path, lambda count: None)  # type: ignore[arg-type]
+    assert generation.asked == 6
+
+
+def test_what_a_model_ships_does_not_change_greedy_decoding(policy: Policy) -> None:
+    prompts = [policy.tokenizer("SELECT")["input_ids"]]
+    generation = GreedyGeneration(max_new_tokens=20, device="cpu")
+    expected = list(generation.generate(policy, prompts))
+    policy.model.generation_config.repetition_penalty = 1.5
+    try:
+        assert list(generation.generate(policy, prompts)) == expected
+    finally:
+        policy.model.generation_config.repetition_penalty = 1.0

@@ -106,3 +106,28 @@ def test_preference_training_starts_from_a_given_checkpoint(tmp_path: Path, cach
 def test_a_context_too_short_for_any_question_says_so(tmp_path: Path, cache: Path) -> None:
     with pytest.raises(LearnatError, match=r"no solved paths to train on .* longer than model.context_length=20"):
         train(config(tmp_path, cache, "loss=sft", "model.context_length=20", "score_untrained=false"))
+
+
+def test_a_folder_of_another_run_is_refused(tmp_path: Path, cache: Path) -> None:
+    train(config(tmp_path, cache, "loss=sft"))
+    with pytest.raises(LearnatError, match=r"other settings: seed \(1 → 2\)\. Give another run_dir"):
+        train(config(tmp_path, cache, "loss=sft", "seed=2"))
+
+
+def test_adapters_go_through_the_whole_recipe(tmp_path: Path, cache: Path) -> None:
+    train(config(tmp_path / "base", cache, "loss=sft"))
+    base = tmp_path / "base" / "checkpoints" / "sft"
+    hub = [
+        "model=qwen0_5b", f"model.path={base}", "model.dtype=float32", "model.lora.r=2",
+        "model.gradient_checkpointing=true",
+    ]  # fmt: skip
+    shrunk = [override for override in SHRUNK if not override.startswith("model.")]
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose("train", [*shrunk, *hub, f"run_dir={tmp_path / 'lora'}", f"cache_dir={cache}", "trainer=cpu"])
+    OmegaConf.resolve(cfg)
+    (tmp_path / "lora").mkdir()
+    train(cfg)
+    assert list(metrics(tmp_path / "lora")) == ["untrained", "sft", "madpo"]
+    for stage in ("sft", "madpo"):
+        manifest = json.loads((tmp_path / "lora" / "checkpoints" / stage / "learnat.json").read_text())
+        assert (manifest["kind"], manifest["base_model"]) == ("adapter", str(base.resolve()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -46,16 +47,18 @@ def answer_split(
 ) -> list[Answer]:
     """The answers to ``split``'s questions in its order.
 
-    Each is appended to ``path`` when it is there; what ``path`` holds already is not asked again. ``advance`` is told
-    how many questions are done.
+    Each is appended to ``path`` when it is there; what ``path`` holds already is not asked again, unless it was
+    another policy's answer, to other data, or decoded otherwise: the file's first line says whose answers it holds.
+    ``advance`` is told how many questions are done.
     """
     examples = benchmark.examples(split)
-    done = _read(path)
+    asked = [policy.source, policy.style.hash, benchmark.fingerprint(split), repr(generation)]
+    key = json.dumps({"answers_of": hashlib.sha256("\n".join(asked).encode()).hexdigest()})
+    done = _read(path, key)
     advance(len(done))
     open_examples = [example for example in examples if example.index not in done]
     encoder = PromptEncoder(policy.tokenizer, policy.style)
     prompts = [encoder.prompt(benchmark.database(example.db_id), example) for example in open_examples]
-    path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", encoding="utf-8") as file:
         for position, completion in generation.generate(policy, prompts):
             answer = _answer(open_examples[position], completion)
@@ -79,15 +82,22 @@ def _answer(example: Example, completion: Completion) -> Answer:
     )
 
 
-def _read(path: Path) -> dict[int, Answer]:
-    """The answers in ``path``; a last line torn by a kill is cut off, so that the next one starts a line of its own."""
-    if not path.is_file():
-        return {}
-    text = path.read_bytes()
+def _read(path: Path, key: str) -> dict[int, Answer]:
+    """The answers in ``path`` if they are those of ``key``; otherwise the file is begun anew.
+
+    A last line torn by a kill is cut off, so that the next one starts a line of its own.
+    """
+    text = path.read_bytes() if path.is_file() else b""
     whole = text[: text.rfind(b"\n") + 1]
+    # Not splitlines(): an answer may hold other line separators than the one between rows.
+    first, *lines = whole.decode().split("\n")[:-1] or [""]
+    if first != key:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(key + "\n", encoding="utf-8")
+        return {}
     if len(whole) < len(text):
         path.write_bytes(whole)
-    answers = [_from_json(json.loads(line)) for line in whole.decode().splitlines()]
+    answers = [_from_json(json.loads(line)) for line in lines]
     return {answer.index: answer for answer in answers}
 
 

@@ -6,9 +6,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
+from transformers import GenerationConfig
 
+from learnat.errors import LearnatError, nearest
 from learnat.training.logprobs import causal_lm
 from learnat.training.models import Policy
+
+DEVICES = ("auto", "cpu", "cuda")
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,10 @@ class GreedyGeneration:
     batch_size: int = 64
     max_new_tokens: int = 256
     device: str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.device not in DEVICES:
+            raise LearnatError(f"inference.device={self.device!r} is not known. {nearest(self.device, DEVICES)}")
 
     def generate(self, policy: Policy, prompts: Sequence[Sequence[int]]) -> Iterator[tuple[int, Completion]]:
         """Yield (position in ``prompts``, completion), longest prompts first, a batch at a time.
@@ -64,22 +72,23 @@ class GreedyGeneration:
         for row, prompt in enumerate(prompts):
             ids[row, width - len(prompt) :] = torch.tensor(prompt)
             mask[row, width - len(prompt) :] = 1
-        out = policy.model.generate(
-            input_ids=ids.to(device),
-            attention_mask=mask.to(device),
+        # A configuration of our own: what a model ships (Qwen's repetition penalty, say) would not be greedy decoding.
+        config = GenerationConfig(
             max_new_tokens=min(self.max_new_tokens, policy.context_length - width),
             do_sample=False,
-            num_beams=1,
-            temperature=None,
-            top_p=None,
-            top_k=None,
-            eos_token_id=tokenizer.eos_token_id,
+            eos_token_id=sorted(policy.end_tokens),
             pad_token_id=tokenizer.pad_token_id,
-        )[:, width:].tolist()
+        )
+        shipped, policy.model.generation_config = policy.model.generation_config, config
+        try:
+            out = policy.model.generate(input_ids=ids.to(device), attention_mask=mask.to(device))
+        finally:
+            policy.model.generation_config = shipped
+        out = out[:, width:].tolist()
         return [self._completion(policy, prompt, tokens) for prompt, tokens in zip(prompts, out, strict=True)]
 
     def _completion(self, policy: Policy, prompt: Sequence[int], tokens: list[int]) -> Completion:
-        end = policy.tokenizer.eos_token_id
-        finished = end in tokens
-        answer = tokens[: tokens.index(end)] if finished else tokens
+        end = next((i for i, token in enumerate(tokens) if token in policy.end_tokens), None)
+        finished = end is not None
+        answer = tokens[:end]
         return Completion(policy.tokenizer.decode(answer), len(prompt), len(answer) + finished, finished)

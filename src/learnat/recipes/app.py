@@ -23,7 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from learnat.errors import LearnatError
 from learnat.recipes.config_check import check_overrides
-from learnat.recipes.provenance import write_provenance
+from learnat.recipes.provenance import FILE_NAME, write_provenance
 from learnat.recipes.sweep import ERROR_FILE, objective, print_run_folder
 
 log = logging.getLogger(__name__)
@@ -69,11 +69,13 @@ def _run_job(recipe: Recipe, cfg: DictConfig) -> float | None:
     (folder / ERROR_FILE).unlink(missing_ok=True)
     try:
         _complete(cfg, folder)
-        if first_rank:
+        # A rerun in the same folder may be refused: what describes the earlier run stays until the recipe goes on.
+        if first_rank and not (folder / FILE_NAME).exists():
             write_provenance(folder, cfg)
         recipe(cfg)
         return objective(folder) if sweeping else None
     except KeyboardInterrupt:
+        code = 130
         log.error("Interrupted.")
         raise SystemExit(130) from None
     except Exception as error:

@@ -7,6 +7,7 @@ import platform
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 import learnat
+from learnat.errors import LearnatError
 
 PACKAGES = (
     "hydra-core",
@@ -30,9 +32,14 @@ PACKAGES = (
     "wandb",
 )
 FILE_NAME = "provenance.json"
+SETTINGS_FILE = "settings.json"
+FREE_KEYS = ("run_dir", "started", "cache_dir", "workers", "logger", "callbacks")
+"""What may change between a run and its resumption: none of it changes a figure."""
 
 
-def provenance(cfg: DictConfig, *, data_hash: str | None = None, prompt_hash: str | None = None, **extra: Any) -> Any:
+def provenance(
+    cfg: DictConfig, *, data_hash: Mapping[str, str] | None = None, prompt_hash: str | None = None, **extra: Any
+) -> Any:
     """A JSON-ready record of this run.
 
     ``data_hash`` is the benchmark's fingerprint, ``prompt_hash`` identifies the prompt style; both are None where a
@@ -58,6 +65,34 @@ def write_provenance(folder: Path, cfg: DictConfig, **known: Any) -> None:
     """Write ``folder/provenance.json``; called again with more ``known``, it replaces the earlier record."""
     text = json.dumps(provenance(cfg, **known), indent=2, ensure_ascii=False, default=str)
     (folder / FILE_NAME).write_text(text + "\n", encoding="utf-8")
+
+
+def keep_settings(folder: Path, cfg: DictConfig, data_hash: Mapping[str, str]) -> None:
+    """Remember what the run in ``folder`` depends on, so that a rerun there resumes the same run or none.
+
+    Raises ``LearnatError`` naming the keys that differ from an earlier run's.
+    """
+    config = OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(config, dict)
+    now = _flat({k: v for k, v in config.items() if k not in FREE_KEYS} | {"data_hash": dict(data_hash)})
+    path = folder / SETTINGS_FILE
+    if path.is_file():
+        before = json.loads(path.read_text(encoding="utf-8"))
+        differing = sorted(key for key in {*now, *before} if now.get(key) != before.get(key))
+        if differing:
+            changes = ", ".join(f"{key} ({before.get(key)} → {now.get(key)})" for key in differing[:5])
+            raise LearnatError(
+                f"{folder} holds a run with other settings: {changes}{', …' if len(differing) > 5 else ''}. "
+                "Give another run_dir, or the same settings to resume."
+            )
+    path.write_text(json.dumps(now, indent=2, default=str) + "\n", encoding="utf-8")
+
+
+def _flat(node: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one with dotted keys; other values as JSON would give them back."""
+    if not isinstance(node, dict):
+        return {prefix: json.loads(json.dumps(node, default=str))}
+    return {k: v for key, value in node.items() for k, v in _flat(value, f"{prefix}.{key}" if prefix else key).items()}
 
 
 def package_versions() -> dict[str, str]:

@@ -15,15 +15,16 @@ from typing import Any
 
 import lightning as L
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from learnat.benchmarks.types import Benchmark
-from learnat.recipes.provenance import write_provenance
+from learnat.errors import LearnatError
+from learnat.recipes.provenance import keep_settings, write_provenance
 from learnat.recipes.scoring import Scorer, progress_bar
 from learnat.recipes.synthesize import ensure_trees
 from learnat.sql.execution import ExecutorPool
-from learnat.synthesis.tree import Step, read_trees, solved_paths
+from learnat.synthesis.tree import Step, read_trees
 from learnat.training import models
 from learnat.training.callbacks import resume_file
 from learnat.training.datamodule import DecompositionDataModule, Packing
@@ -31,6 +32,7 @@ from learnat.training.encoding import PromptEncoder
 from learnat.training.models import Policy
 from learnat.training.modules import PolicyModule, PreferenceModule, SftModule
 from learnat.training.prompts import PromptStyle, example_text, step_text
+from learnat.training.selection import chosen_paths
 
 console = Console(soft_wrap=True)
 
@@ -52,21 +54,24 @@ def train(cfg: DictConfig) -> None:
     """Synthesis if its trees are missing → SFT → preference training, each stage scored; see conf/train.yaml."""
     folder = Path(cfg.run_dir)
     L.seed_everything(cfg.seed, verbose=False)
+    _check_device(cfg.trainer.accelerator)
     models.check_available(cfg.model)
+    generation, packing = instantiate(cfg.inference), Packing(**cfg.packing)
     benchmark: Benchmark = instantiate(cfg.data.benchmark)
     style = PromptStyle(cfg.data.schema_style, cfg.data.samples)
     splits = [cfg.data.train_split, *cfg.data.eval_splits]
     data_hash = {split: benchmark.fingerprint(split) for split in dict.fromkeys(splits)}
-    write_provenance(folder, cfg, data_hash=data_hash, prompt_hash=style.hash)
+    keep_settings(folder, cfg, data_hash)
     trees = ensure_trees(cfg, benchmark, cfg.data.train_split, Path(cfg.cache_dir))
     policy, done = _initial_policy(cfg, benchmark, style, trees)
+    decoding = OmegaConf.to_container(cfg.inference)
+    write_provenance(folder, cfg, data_hash=data_hash, prompt_hash=policy.style.hash, decoding=decoding)
     with ExecutorPool(cfg.workers, max_rows=cfg.executor.max_rows) as pool:
-        generation = instantiate(cfg.inference)
         scorer = Scorer(benchmark, cfg.data.eval_splits, generation, folder, pool, cfg.executor.timeout_s)
         if done != "untrained" or cfg.score_untrained:
             scorer.score(done, policy)
         for stage in _stages(cfg):
-            policy = _run_stage(cfg, stage, policy, benchmark, trees)
+            policy = _run_stage(cfg, stage, policy, benchmark, trees, packing)
             scorer.score(stage.name, policy)
         scorer.report(f"Execution accuracy, %: {cfg.model.name}, {benchmark.name}")
     _log_scores(scorer.metrics)
@@ -75,7 +80,15 @@ def train(cfg: DictConfig) -> None:
 def _initial_policy(cfg: DictConfig, benchmark: Benchmark, style: PromptStyle, trees: Path) -> tuple[Policy, str]:
     """The policy that the first stage starts from, and the name of the stage it has behind it."""
     if cfg.loss.name != "sft" and cfg.warm_start.checkpoint is not None:
-        return models.load(cfg.warm_start.checkpoint), "sft"
+        if cfg.warm_start.loss is None:
+            raise LearnatError("warm_start=none starts from the untrained model: leave warm_start.checkpoint out.")
+        policy = models.load(cfg.warm_start.checkpoint)
+        if policy.name != cfg.model.name:
+            raise LearnatError(
+                f"warm_start.checkpoint={cfg.warm_start.checkpoint} was trained with model={policy.name}, but the "
+                f"command says model={cfg.model.name}: use the same model for both."
+            )
+        return policy, "sft"
     return models.build(cfg.model, style, _texts(benchmark, style, cfg.data.train_split, trees)), "untrained"
 
 
@@ -96,11 +109,13 @@ def _texts(benchmark: Benchmark, style: PromptStyle, split: str, trees: Path) ->
     for tree in read_trees(trees):
         if tree.example_id in examples:
             yield example_text(examples[tree.example_id])
-            for path in solved_paths(tree)[:1]:
+            for path in chosen_paths(tree, 1):
                 yield from (step_text(Step(node.sub_question, node.sql)) for node in path)
 
 
-def _run_stage(cfg: DictConfig, stage: Stage, policy: Policy, benchmark: Benchmark, trees: Path) -> Policy:
+def _run_stage(
+    cfg: DictConfig, stage: Stage, policy: Policy, benchmark: Benchmark, trees: Path, packing: Packing
+) -> Policy:
     """The policy after ``stage``: read from the run folder when it is complete there, trained otherwise."""
     checkpoint = Path(cfg.run_dir) / "checkpoints" / stage.name
     if (checkpoint / models.MANIFEST).is_file():
@@ -112,9 +127,10 @@ def _run_stage(cfg: DictConfig, stage: Stage, policy: Policy, benchmark: Benchma
         benchmark=benchmark,
         split=cfg.data.train_split,
         encoder=PromptEncoder(policy.tokenizer, policy.style),
-        packing=Packing(**cfg.packing),
+        packing=packing,
         context_length=policy.context_length,
         seed=cfg.seed,
+        paths=stage.loss.paths if not stage.is_preference else 1,
         selection=instantiate(stage.loss.pairs),
     )
     data.setup()
@@ -141,13 +157,36 @@ def _run_stage(cfg: DictConfig, stage: Stage, policy: Policy, benchmark: Benchma
     total_steps = stage.optim.epochs * len(data.train_dataloader())
     if cfg.trainer.max_steps >= 0:
         total_steps = min(total_steps, cfg.trainer.max_steps)
-    trainer.fit(_module(stage, policy, total_steps), datamodule=data, ckpt_path=resume_file(folder))
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+    _keep_metrics(folder)
+    for logger in trainer.loggers:
+        logger.log_hyperparams({"config": OmegaConf.to_container(cfg)})
+    try:
+        trainer.fit(_module(stage, policy, total_steps), datamodule=data, ckpt_path=resume_file(folder))
+    except SystemExit:
+        # Lightning turns Ctrl-C into exit code 1; whoever started the run is to see that it was interrupted.
+        if trainer.interrupted:
+            raise KeyboardInterrupt from None
+        raise
     console.print(f"{stage.name}: {trainer.global_step} steps in {time.monotonic() - started:.0f} s")
     if trainer.is_global_zero:
         models.export(policy, cfg.model, checkpoint, stage.name)
     return policy
+
+
+def _check_device(accelerator: str) -> None:
+    """Raise ``LearnatError`` at once, not after synthesis, when there is no GPU to train on."""
+    import torch
+
+    if accelerator == "gpu" and not torch.cuda.is_available():
+        raise LearnatError(
+            "trainer.accelerator=gpu, but PyTorch sees no GPU here: use trainer=cpu, or another machine."
+        )
+
+
+def _keep_metrics(folder: Path) -> None:
+    """Set the curve of an earlier, stopped attempt aside: the CSV logger would delete it."""
+    for path in folder.glob("**/metrics.csv"):
+        path.rename(path.with_name(f"metrics-{int(path.stat().st_mtime)}.csv"))
 
 
 def _module(stage: Stage, policy: Policy, total_steps: int) -> PolicyModule:

@@ -103,13 +103,8 @@ def _int64(values: Any) -> Tensor:
     return torch.as_tensor(np.asarray(values, dtype=np.int64))
 
 
-def _leaves(trie: TokenTrie) -> list[int]:
-    parents = {node.parent for node in trie.nodes}
-    return [i for i in range(len(trie.nodes)) if i not in parents]
-
-
 def _path_tokens(trie: TokenTrie) -> int:
-    return sum(len(trie.nodes[i].ids) for leaf in _leaves(trie) for i in trie.path(leaf))
+    return sum(len(trie.nodes[i].ids) for leaf in trie.leaves for i in trie.path(leaf))
 
 
 def _packed(
@@ -153,7 +148,7 @@ def _packed(
 def _padded(
     tries: Sequence[TokenTrie], node_of: list[dict[int, int]], collected: _Supervised, pad_id: int
 ) -> dict[str, Any]:
-    paths = [(t, trie.path(leaf)) for t, trie in enumerate(tries) for leaf in _leaves(trie)]
+    paths = [(t, trie.path(leaf)) for t, trie in enumerate(tries) for leaf in trie.leaves]
     lengths = [sum(len(tries[t].nodes[i].ids) for i in path) for t, path in paths]
     width = max(lengths)
     ids = np.full((len(paths), width), pad_id)

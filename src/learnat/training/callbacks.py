@@ -36,10 +36,12 @@ class StepProgress(Callback):
         self._task: TaskID | None = None
         self._started = self._said = 0.0
         self._tokens = 0
+        self._first = 0
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._started = self._said = time.monotonic()
         self._tokens = 0
+        self._first = trainer.global_step
         console = Console()
         if trainer.is_global_zero and console.is_terminal:
             self._progress = Progress(
@@ -69,7 +71,8 @@ class StepProgress(Callback):
             self._progress.update(self._task, completed=trainer.global_step, status=status)
         elif now - self._said >= self.plain_every_s:
             self._said = now
-            left = (now - self._started) / trainer.global_step * (_total(trainer) - trainer.global_step)
+            done = trainer.global_step - self._first
+            left = (now - self._started) / done * (_total(trainer) - trainer.global_step)
             print(f"{_stage(trainer)}: step {trainer.global_step}/{_total(trainer)}, {status}, {left:.0f} s left")
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -95,7 +98,7 @@ def _total(trainer: L.Trainer) -> int:
 class ResumePoint(ModelCheckpoint):
     """Keeps the stage's newest state on disk, written every ``minutes``: a rerun in the same folder goes on there."""
 
-    def __init__(self, minutes: float = 10.0) -> None:
+    def __init__(self, minutes: float = 2.0) -> None:
         super().__init__(
             filename=RESUME_FILE,
             train_time_interval=timedelta(minutes=minutes),

@@ -13,13 +13,15 @@ import torch
 from torch import nn
 
 from learnat.benchmarks.types import Benchmark
-from learnat.errors import LearnatError
+from learnat.errors import LearnatError, nearest
 from learnat.synthesis.tree import Step, read_trees, solved_paths
 from learnat.training.batches import TokenBatch, make_batch
 from learnat.training.encoding import PromptEncoder
 from learnat.training.reference import reference_logprobs, with_reference
 from learnat.training.selection import PairSelection, TrieBuilder
 from learnat.training.tries import TokenTrie, join
+
+LAYOUTS = ("packed", "padded")
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,14 @@ class Packing:
     questions_per_trie: int = 16
     databases_per_step: int = 8
     token_budget: int = 16384
+
+    def __post_init__(self) -> None:
+        if self.layout not in LAYOUTS:
+            raise LearnatError(f"packing.layout={self.layout!r} is not known. {nearest(self.layout, LAYOUTS)}")
+
+    def positions(self, trie: TokenTrie) -> int:
+        """What ``trie`` takes of the budget, padding included."""
+        return trie.tokens if self.layout == "packed" else len(trie.leaves) * trie.longest_path
 
 
 @dataclass(frozen=True)
@@ -211,11 +221,12 @@ class StepLoader:
         packs: list[list[TokenTrie]] = [[]]
         used = 0
         for trie in tries:
-            if packs[-1] and used + trie.tokens > self.packing.token_budget:
+            positions = self.packing.positions(trie)
+            if packs[-1] and used + positions > self.packing.token_budget:
                 packs.append([])
                 used = 0
             packs[-1].append(trie)
-            used += trie.tokens
+            used += positions
         return [make_batch(pack, self.packing.layout, self.pad_id) for pack in packs]
 
 

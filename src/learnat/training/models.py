@@ -7,6 +7,7 @@ prompts looked in training.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Iterable
@@ -26,7 +27,7 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-from learnat.errors import LearnatError
+from learnat.errors import LearnatError, nearest
 from learnat.training.attention import ATTENTION_NAME, register
 from learnat.training.logprobs import causal_lm
 from learnat.training.prompts import PromptStyle
@@ -42,16 +43,28 @@ transformers_logging.disable_progress_bar()
 class Policy:
     """A language model with its tokenizer. ``model`` is a transformers model or a peft wrapper around one."""
 
+    name: str
+    """The member of conf/model it was made from."""
     model: Any
     tokenizer: PreTrainedTokenizerBase
     style: PromptStyle
     context_length: int
     attention: str
-    """transformers' attention implementation for padded rows and generation."""
+    """transformers' attention implementation for generation."""
+    base_model: str | None
+    """Hub id or absolute folder of the weights that an adapter is trained over; None for a model from scratch."""
+    source: str
+    """Identifies the weights: answers are kept on disk and must not be taken for another policy's."""
 
     @property
     def adapted(self) -> bool:
         return hasattr(self.model, "peft_config")
+
+    @property
+    def end_tokens(self) -> set[int]:
+        """The ids that end an answer: the tokenizer's end token and those the model itself names."""
+        named = getattr(causal_lm(self.model).generation_config, "eos_token_id", None)
+        return {self.tokenizer.eos_token_id, *(named if isinstance(named, list) else [named] if named else [])}
 
 
 def check_available(settings: Any) -> None:
@@ -66,8 +79,10 @@ def build(settings: Any, style: PromptStyle, texts: Iterable[str]) -> Policy:
 
     Raises ``LearnatError`` when a hub model is neither on disk nor to be downloaded.
     """
-    dtype = getattr(torch, settings.dtype)
+    dtype = _dtype(settings.dtype)
+    base_model = None
     if settings.kind == "hub":
+        base_model = _absolute(settings.path)
         tokenizer = _from_hub(AutoTokenizer.from_pretrained, settings)
         model = _from_hub(AutoModelForCausalLM.from_pretrained, settings, dtype=dtype)
         if tokenizer.pad_token_id is None:
@@ -84,7 +99,10 @@ def build(settings: Any, style: PromptStyle, texts: Iterable[str]) -> Policy:
         )
         model = Qwen2ForCausalLM(config).to(dtype)
         _silence_residual_branches(model)
-    return Policy(model, tokenizer, style, settings.context_length, settings.attention)
+    source = hashlib.sha256(f"{settings}{torch.initial_seed()}{len(tokenizer)}".encode()).hexdigest()
+    return Policy(
+        settings.name, model, tokenizer, style, settings.context_length, settings.attention, base_model, source
+    )
 
 
 def _silence_residual_branches(model: nn.Module) -> None:
@@ -108,18 +126,39 @@ def load(checkpoint: str | Path) -> Policy:
     manifest = json.loads((folder / MANIFEST).read_text())
     style = PromptStyle(**manifest["prompt"])
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    dtype = getattr(torch, manifest["dtype"])
+    dtype = _dtype(manifest["dtype"])
     if manifest["kind"] == "adapter":
         from peft import PeftModel
 
         try:
             base = AutoModelForCausalLM.from_pretrained(manifest["base_model"], dtype=dtype)
         except OSError as error:
-            raise LearnatError(_unavailable(manifest["base_model"], f"the base of {folder}", error)) from error
+            raise LearnatError(
+                f"{folder} is an adapter over the model {manifest['base_model']}, which cannot be had here: put its "
+                f"files back, or name where they are now as base_model in {folder / MANIFEST}."
+            ) from error
+        base_model = manifest["base_model"]
         model: nn.Module = PeftModel.from_pretrained(base, folder, adapter_name=SFT_ADAPTER, is_trainable=False)
     else:
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
-    return Policy(model, tokenizer, style, manifest["context_length"], manifest["attention"])
+        base_model = str(folder.resolve())
+    return Policy(
+        name=manifest["model"],
+        model=model,
+        tokenizer=tokenizer,
+        style=style,
+        context_length=manifest["context_length"],
+        attention=manifest["attention"],
+        base_model=base_model,
+        source=identity(folder),
+    )
+
+
+def identity(folder: Path) -> str:
+    """Tells one state of a checkpoint folder from another, by its files' names, sizes and times."""
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    stats = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+    return hashlib.sha256(repr(stats).encode()).hexdigest()
 
 
 def prepare_for_training(policy: Policy, settings: Any, stage: str) -> None:
@@ -145,6 +184,11 @@ def prepare_for_training(policy: Policy, settings: Any, stage: str) -> None:
         return
     adapter = SFT_ADAPTER if stage == "sft" else PREFERENCE_ADAPTER
     policy.model = _add_adapter(policy.model, settings.lora, adapter)
+    if stage != "sft":
+        # Dropout is off in preference training: policy and reference must be the same function at step 0.
+        for module in policy.model.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = 0.0
 
 
 def _add_adapter(model: nn.Module, lora: Any, adapter: str) -> nn.Module:
@@ -186,7 +230,8 @@ def export(policy: Policy, settings: Any, folder: Path, stage: str) -> None:
     manifest = {
         "kind": "adapter" if policy.adapted else "full",
         "stage": stage,
-        "base_model": settings.path,
+        "model": policy.name,
+        "base_model": policy.base_model if policy.adapted else None,
         "dtype": settings.dtype,
         "context_length": policy.context_length,
         "attention": policy.attention,
@@ -196,6 +241,7 @@ def export(policy: Policy, settings: Any, folder: Path, stage: str) -> None:
     (partial / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)
+    policy.source = identity(folder)
 
 
 def _export_adapter(model: Any, folder: Path) -> None:
@@ -208,6 +254,18 @@ def _export_adapter(model: Any, folder: Path) -> None:
     model.base_model.set_adapter(adapters)
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(trained.get(name, False))
+
+
+def _dtype(name: str) -> torch.dtype:
+    known = ("float32", "bfloat16", "float16")
+    if name not in known:
+        raise LearnatError(f"model.dtype={name!r} is not known. {nearest(name, known)}")
+    return getattr(torch, name)
+
+
+def _absolute(path: str) -> str:
+    """A local folder as an absolute path, a hub id as it is."""
+    return str(Path(path).resolve()) if Path(path).is_dir() else path
 
 
 def _from_hub(loader: Any, settings: Any, **kwargs: Any) -> Any:

@@ -7,6 +7,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from learnat.benchmarks.types import Database, Example
+from learnat.errors import LearnatError, nearest
 from learnat.synthesis.tree import Node, SearchTree, Step, solved_paths
 from learnat.training.encoding import PromptEncoder
 from learnat.training.tries import TokenTrie, TrieNode, TriePair
@@ -21,7 +22,7 @@ class StepPair:
 
     @property
     def margin(self) -> float:
-        """R_w − R_l, positive: every right step outranks every wrong one."""
+        """R_w − R_l: positive under the AST reward, where every right step outranks every wrong one."""
         return self.chosen.reward - self.rejected.reward
 
 
@@ -49,6 +50,11 @@ class PairSelection:
     min_margin: float = 0.0
     among_included: bool = False
     paths: int = 1
+
+    def __post_init__(self) -> None:
+        known = ("hardest", "random")
+        if self.rejected not in known:
+            raise LearnatError(f"loss.pairs.rejected={self.rejected!r} is not known. {nearest(self.rejected, known)}")
 
     def pairs(self, tree: SearchTree) -> list[StepPair]:
         """Step pairs along the chosen paths of ``tree``; deterministic for a given tree."""
@@ -91,7 +97,7 @@ class TrieBuilder:
 
     def preference(self, tree: SearchTree, example: Example, database: Database, pairs: list[StepPair]) -> TokenTrie:
         """The steps that ``pairs`` compare, with the path that leads to each."""
-        weight = {pair.chosen.id: 1.0 for pair in pairs} | {pair.rejected.id: 0.0 for pair in pairs}
+        weight = {pair.rejected.id: 0.0 for pair in pairs} | {pair.chosen.id: 1.0 for pair in pairs}
         return self._trie(tree, example, database, weight, pairs)
 
     def _trie(

@@ -51,6 +51,11 @@ class TokenTrie:
         return path[::-1]
 
     @property
+    def leaves(self) -> list[int]:
+        parents = {node.parent for node in self.nodes}
+        return [i for i in range(len(self.nodes)) if i not in parents]
+
+    @property
     def tokens(self) -> int:
         """Tokens with every shared prefix counted once."""
         return sum(len(node.ids) for node in self.nodes)
