@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import json
+import random
 import subprocess
 import sys
+from collections.abc import Sequence
+from concurrent.futures import Future, wait
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import learnat.synthesis.runner as runner
+from learnat.benchmarks.types import Example
 from learnat.errors import LearnatError
+from learnat.sql.execution import Executor, Result
+from learnat.sql.schema import Schema
 from learnat.synthesis.proposers.ast import AstProposer
+from learnat.synthesis.proposers.base import Proposals
 from learnat.synthesis.pruning import Included, Parses, PruningRule, Runs
 from learnat.synthesis.reward import AstReward
 from learnat.synthesis.runner import Synthesizer, synthesize
 from learnat.synthesis.search import MctsSearch
-from learnat.synthesis.tree import SearchTree, read_trees
+from learnat.synthesis.tree import SearchTree, Step, read_trees
 from tests.synthesis.conftest import QUESTIONS, SmallBenchmark
 
 RULES: tuple[PruningRule, ...] = (Parses(), Runs(), Included())
@@ -92,3 +100,74 @@ def test_synthesis_imports_no_torch() -> None:
     code = "import sys, learnat.synthesis.runner, learnat.synthesis.proposers.ast; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+class Fragile(AstProposer):
+    """Raises ``error`` for the third question."""
+
+    error: BaseException = ZeroDivisionError("the proposer broke")
+
+    def propose(self, example: Example, schema: Schema, path: Sequence[Step], k: int, rng: random.Random) -> Proposals:
+        if example.example_id == "train/2":
+            raise self.error
+        return super().propose(example, schema, path, k, rng)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_one_broken_question_does_not_end_the_run(
+    benchmark_of_music: SmallBenchmark,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    workers: int,
+) -> None:
+    monkeypatch.setattr(runner, "QUESTIONS_PER_WORKER", 1)
+    fragile = Synthesizer(Fragile(), MctsSearch(), RULES, AstReward())
+    trees = list(read_trees(synthesize(benchmark_of_music, "train", fragile, tmp_path, workers)))
+    assert [tree.example_id for tree in trees if not tree.stats.solved] == ["train/2"]
+    assert trees[2].nodes == () and len(trees) == len(QUESTIONS)
+    assert "train/2" in caplog.text and "the proposer broke" in caplog.text
+    assert json.loads((tmp_path / "summary.json").read_text())["failed"] == 1
+
+
+def test_a_user_s_mistake_ends_the_run(benchmark_of_music: SmallBenchmark, tmp_path: Path) -> None:
+    class Refused(Fragile):
+        error = LearnatError("no such endpoint")
+
+    with pytest.raises(LearnatError, match="no such endpoint"):
+        synthesize(benchmark_of_music, "train", Synthesizer(Refused(), MctsSearch(), RULES, AstReward()), tmp_path)
+
+
+def test_an_interrupt_keeps_what_the_workers_finished(
+    benchmark_of_music: SmallBenchmark, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    examples = benchmark_of_music.examples("train")
+    kept: list[str] = []
+
+    def interrupted(futures: set[Future[runner.Attempt]], return_when: str) -> None:
+        assert len(futures) == 4
+        wait(futures)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runner, "wait", interrupted)
+    databases = {"music": benchmark_of_music.database("music")}
+    with pytest.raises(KeyboardInterrupt):
+        runner._in_processes(examples, databases, synthesizer(), 2, lambda done: kept.append(done.tree.example_id))
+    assert sorted(kept) == [example.example_id for example in examples[:4]]
+
+
+def test_a_step_that_reaches_the_time_limit_is_no_mistake(
+    benchmark_of_music: SmallBenchmark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Executor.run
+
+    def slow(self: Executor, sql: str, *args: Any) -> Result:
+        result = run(self, sql, *args)
+        return result if "2014" in sql else replace(result, error="timed out", timed_out=True)
+
+    monkeypatch.setattr(Executor, "run", slow)
+    trees = list(read_trees(synthesize(benchmark_of_music, "train", synthesizer(), tmp_path)))
+    assert all(tree.stats.solved for tree in trees)  # gold proves right steps without running them
+    nodes = [node for tree in trees for node in tree.nodes if "2014" not in node.sql]
+    assert nodes and all(node.included or node.final or node.pruned_by == "parses" for node in nodes)
+    assert json.loads((tmp_path / "summary.json").read_text())["timed_out"] > 0

@@ -100,6 +100,7 @@ class GrowingTree:
         self._rng = rng
         self._nodes: list[GrowingNode] = []
         self._calls = self._cached = self._prompt_tokens = self._completion_tokens = 0
+        self._timed_out: set[str] = set()
         self._start = time.monotonic()
 
     @property
@@ -116,8 +117,9 @@ class GrowingTree:
     def expand(self, node: GrowingNode, k: int) -> list[GrowingNode]:
         """Ask once for ``k`` steps after ``node``; the new children, pruned ones included.
 
-        Steps whose canonical SQL a child of ``node`` already has are dropped. A child starts with one visit of its
-        own reward.
+        Steps whose canonical SQL a child of ``node`` already has are dropped, and so are steps that gold does not
+        prove and that reached the time limit: nobody knows whether those are mistakes. A child starts with one
+        visit of its own reward.
         """
         known = len(self._nodes)
         return [child for child in self._ask(node, k) if child.id > known]
@@ -142,6 +144,9 @@ class GrowingTree:
                 answered[child.id] = child
                 continue
             right = verdict.included or verdict.final
+            if verdict.timed_out and not right:
+                self._timed_out.add(verdict.canonical)
+                continue
             child = GrowingNode(
                 id=len(self._nodes) + 1,
                 parent=node,
@@ -191,10 +196,34 @@ class GrowingTree:
                 completion_tokens=self._completion_tokens,
                 cached_calls=self._cached,
                 seconds=time.monotonic() - self._start,
+                timed_out=len(self._timed_out),
             ),
         )
         paths = solved_paths(tree)
         return replace(tree, stats=replace(tree.stats, solved=True, depth=len(paths[0]))) if paths else tree
+
+
+def unsolved(example: Example, seconds: float) -> SearchTree:
+    """The tree of a question whose synthesis failed: no nodes, no calls."""
+    return SearchTree(
+        version=TREE_VERSION,
+        example_id=example.example_id,
+        db_id=example.db_id,
+        question=example.question,
+        evidence=example.evidence,
+        gold_sql=example.gold_sql,
+        nodes=(),
+        stats=TreeStats(
+            solved=False,
+            depth=0,
+            simulations=0,
+            calls=0,
+            prompt_tokens=0,
+            completion_tokens=0,
+            cached_calls=0,
+            seconds=seconds,
+        ),
+    )
 
 
 def _frozen(node: GrowingNode, reward: float) -> Node:

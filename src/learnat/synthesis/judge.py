@@ -11,8 +11,9 @@ from learnat.synthesis.reward import Reward
 
 @dataclass(frozen=True)
 class Verdict:
-    """``runs`` is None where it is unknown: no database to run on, or stopped at the time limit (``timed_out``). ``included`` is by mode ``clause``; ``included_in`` names
-    all modes asked for under which the step is included. ``covered`` are the ids of gold's AST nodes (of ``total``)
+    """``runs`` is None where it is unknown: no database to run on, or stopped at the time limit (``timed_out``).
+    ``included`` is by mode ``clause``; ``included_in`` names all modes asked for under which the step is included.
+    ``covered`` are the ids of gold's AST nodes (of ``total``)
     that the step accounts for; ``canonical`` is its canonical SQL, or its own text when it cannot be parsed.
     """
 

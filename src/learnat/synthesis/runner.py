@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import signal
 import threading
+import time
+import traceback
 from collections import deque
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing
+from dataclasses import dataclass
 from multiprocessing import connection
 from pathlib import Path
 from random import Random
@@ -21,7 +24,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from learnat.benchmarks.types import Benchmark, Database, Example
 from learnat.errors import LearnatError
 from learnat.sql.execution import Executor
-from learnat.synthesis.growth import GrowingTree
+from learnat.synthesis.growth import GrowingTree, unsolved
 from learnat.synthesis.judge import Judge
 from learnat.synthesis.proposers.base import Proposer
 from learnat.synthesis.pruning import PruningRule, inclusion_modes
@@ -36,7 +39,9 @@ QUESTIONS_PER_WORKER = 32
 """A process is worth its start-up from about this many questions on."""
 
 ROWS_OF_A_STEP = 100
-"""Rows fetched to see that a step runs: what fails in SQLite fails before its first rows."""
+"""Rows fetched to see that a step runs. An approximation: an error that only a later row meets goes unseen."""
+
+log = logging.getLogger(__name__)
 
 
 class Synthesizer:
@@ -66,12 +71,7 @@ class Synthesizer:
         judge = Judge(example.gold_sql, database.schema, self.reward, run, inclusion_modes(self.rules))
         rng = Random(f"{self.seed}/{example.example_id}")
         tree = GrowingTree(example, database.schema, self.proposer, judge, self.rules, self.search.budget, rng)
-        try:
-            self.search.grow(tree)
-        except LearnatError:
-            raise
-        except Exception as error:
-            raise RuntimeError(f"synthesis of question {example.example_id} failed: {error}") from error
+        self.search.grow(tree)
         return tree.finish()
 
 
@@ -86,7 +86,8 @@ def synthesize(
     """Make the trees of ``split`` in ``out_dir``: ``trees.jsonl``, ``summary.json`` and ``trees.settings.json``.
 
     Questions whose tree is there already are passed over. When all are done the file is put in the benchmark's order,
-    so that it depends neither on the number of workers nor on interruptions (but for the seconds in it).
+    so that it depends neither on the number of workers nor on interruptions (but for the seconds in it). A question
+    whose proposer or search raises an unexpected error is logged and gets an unsolved tree without nodes.
 
     Args:
         workers: processes; default: the CPUs this process may use. Few questions are done without any.
@@ -146,21 +147,48 @@ def _grow_all(
     databases = {db_id: benchmark.database(db_id) for db_id in dict.fromkeys(example.db_id for example in todo)}
     todo = sorted(todo, key=lambda example: example.db_id)
     count = min(workers or usable_cpus(), max(len(todo) // QUESTIONS_PER_WORKER, 1))
-    if count > 1:
-        trees = _in_processes(todo, databases, synthesizer, count)
-    else:
-        trees = (synthesizer.tree(example, databases[example.db_id]) for example in todo)
-    with _progress(console) as progress, closing(trees):
+    with _progress(console) as progress:
         task = progress.add_task("synthesis", total=total, completed=total - len(todo), solved="–", rate=0.0)
-        solved = 0
-        for done, tree in enumerate(trees, start=1):
+        done = solved = 0
+
+        def keep(attempt: Attempt) -> None:
+            nonlocal done, solved
+            tree = attempt.tree
+            if attempt.failure:
+                log.error("synthesis of question %s failed, its tree is empty:\n%s", tree.example_id, attempt.failure)
             store.append(tree)
+            done += 1
             solved += tree.stats.solved
             rate = done / max(progress.tasks[0].elapsed or 0.0, 1e-9)
             progress.update(task, advance=1, solved=f"{solved / done:.3f}", rate=rate)
 
+        if count > 1:
+            _in_processes(todo, databases, synthesizer, count, keep)
+        else:
+            for example in todo:
+                keep(_attempt(synthesizer, example, databases[example.db_id]))
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A question's tree; ``failure`` is the traceback of an unexpected error, or empty."""
+
+    tree: SearchTree
+    failure: str = ""
+
+
+def _attempt(synthesizer: Synthesizer, example: Example, database: Database) -> Attempt:
+    start = time.monotonic()
+    try:
+        return Attempt(synthesizer.tree(example, database))
+    except LearnatError:
+        raise
+    except Exception:  # one question must not cost the run
+        return Attempt(unsolved(example, time.monotonic() - start), traceback.format_exc())
+
 
 def _progress(console: Console | None) -> Progress:
+    console = console or Console(stderr=True)
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -168,7 +196,8 @@ def _progress(console: Console | None) -> Progress:
         TextColumn("{task.fields[rate]:.1f} questions/s, solved {task.fields[solved]}"),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        console=console or Console(stderr=True),
+        console=console,
+        disable=not console.is_terminal,
     )
 
 
@@ -193,33 +222,47 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _tree_in_worker(example: Example) -> SearchTree:
+def _attempt_in_worker(example: Example) -> Attempt:
     assert _worker is not None, "the pool starts its processes with _start_worker"
     synthesizer, databases = _worker
-    return synthesizer.tree(example, databases[example.db_id])
+    return _attempt(synthesizer, example, databases[example.db_id])
 
 
 def _in_processes(
-    todo: Iterable[Example], databases: Mapping[str, Database], synthesizer: Synthesizer, count: int
-) -> Generator[SearchTree, None, None]:
-    """Trees as they are finished. Closing the iterator waits for those in flight and drops them."""
+    todo: Iterable[Example],
+    databases: Mapping[str, Database],
+    synthesizer: Synthesizer,
+    count: int,
+    keep: Callable[[Attempt], None],
+) -> None:
+    """Give ``keep`` each tree as it is finished; on an interrupt or error also those that are in flight then."""
     # Spawned, not forked: the caller may hold torch's threads or a CUDA context.
     pool = ProcessPoolExecutor(
         count, multiprocessing.get_context("spawn"), initializer=_start_worker, initargs=(synthesizer, databases)
     )
     waiting = deque(todo)
-    running: set[Future[SearchTree]] = set()
+    running: set[Future[Attempt]] = set()
     try:
         while waiting or running:
-            while waiting and len(running) < 4 * count:
-                running.add(pool.submit(_tree_in_worker, waiting.popleft()))
-            done, running = wait(running, return_when=FIRST_COMPLETED)
-            for future in done:
-                yield future.result()
+            while waiting and len(running) < 2 * count:
+                running.add(pool.submit(_attempt_in_worker, waiting.popleft()))
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                running.discard(future)
+                keep(future.result())
     except BrokenProcessPool as error:
         raise LearnatError(
             "A synthesis worker process ended unexpectedly (out of memory?). What is done is kept: "
             "run the same command again to go on, with fewer workers if memory is short."
         ) from error
     finally:
+        # Twice: ending the pool waits for what is in flight, and a second Ctrl-C may cut that short.
+        _keep_finished(running, keep)
         pool.shutdown(wait=True, cancel_futures=True)
+        _keep_finished(running, keep)
+
+
+def _keep_finished(running: set[Future[Attempt]], keep: Callable[[Attempt], None]) -> None:
+    for future in [future for future in running if future.done()]:
+        running.discard(future)
+        if not future.cancelled() and future.exception() is None:
+            keep(future.result())

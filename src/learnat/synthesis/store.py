@@ -57,7 +57,8 @@ class TreeStore:
     def sort(self, order: Iterable[str]) -> None:
         """Rewrite the file, atomically, in the order of these example ids; others follow in file order.
 
-        Of trees with one id the first is kept. What reads the trees then does not depend on which worker finished first.
+        Of trees with one id the first is kept. What reads the trees then does not depend on which worker finished
+        first.
         """
         position = {example_id: index for index, example_id in enumerate(order)}
         written = self.path.read_bytes().splitlines(keepends=True)

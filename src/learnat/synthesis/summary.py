@@ -31,11 +31,14 @@ class Summary:
     trees. ``skipped`` questions have no database file and are in neither. ``by_depth`` goes by ``TreeStats.depth``,
     ``depth_histogram`` counts solved trees by the steps of their shortest decomposition, ``branching`` is the mean
     number of distinct proposals of an expanded node, pruned ones included, and ``pruned`` counts nodes by rule.
+    ``failed`` trees are those whose proposer or search raised an error; ``timed_out`` counts proposals that were left
+    out of the trees because running them reached the time limit.
     """
 
     questions: int
     trees: int
     skipped: int
+    failed: int
     solved: float
     by_depth: dict[str, Solved]
     by_difficulty: dict[str, Solved]
@@ -49,6 +52,7 @@ class Summary:
     prompt_tokens: int
     completion_tokens: int
     seconds: float
+    timed_out: int
     pruned: dict[str, int]
     sources: dict[str, int]
 
@@ -83,6 +87,7 @@ def summarize(
         questions=len(difficulty),
         trees=len(kept),
         skipped=skipped,
+        failed=sum(not tree.nodes and not tree.stats.calls for tree in kept),
         solved=_share(kept).solved,
         by_depth=_grouped(kept, {tree.example_id: f"{tree.stats.depth:3d}" for tree in kept}),
         by_difficulty=_grouped(kept, difficulty, rank),
@@ -96,6 +101,7 @@ def summarize(
         prompt_tokens=int(totals["prompt_tokens"]),
         completion_tokens=int(totals["completion_tokens"]),
         seconds=round(totals["seconds"], 3),
+        timed_out=int(totals["timed_out"]),
         pruned=dict(pruned),
         sources=dict(sorted(sources.items())),
     )
@@ -134,11 +140,13 @@ def print_summary(summary: Summary, console: Console | None = None) -> None:
     for name, value in (
         ("questions", f"{summary.trees} of {summary.questions}"),
         ("skipped (no database file)", str(summary.skipped)),
+        ("failed (an error, see the log)", str(summary.failed)),
         ("solved", f"{summary.solved:.4f}"),
         ("nodes a question", f"{summary.nodes_per_tree:.2f}"),
         ("branching", f"{summary.branching:.2f}"),
         ("proposer calls (cached)", f"{summary.calls} ({summary.cached_calls})"),
         ("tokens in / out", f"{summary.prompt_tokens} / {summary.completion_tokens}"),
+        ("proposals timed out", str(summary.timed_out)),
         ("search seconds, all workers", f"{summary.seconds:.1f}"),
     ):
         run.add_row(name, value)

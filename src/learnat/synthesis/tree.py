@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,11 @@ class Node:
 
 @dataclass(frozen=True)
 class TreeStats:
-    """``depth`` is the number of steps of the shortest solved path or, unsolved, of the longest path tried."""
+    """``depth`` is the number of steps of the shortest solved path or, unsolved, of the longest path tried.
+
+    ``timed_out`` counts proposals that gold does not prove and that reached the time limit of an execution: whether
+    they are mistakes is unknown, so they are no nodes. A question whose synthesis failed has no calls and no nodes.
+    """
 
     solved: bool
     depth: int
@@ -68,6 +72,7 @@ class TreeStats:
     completion_tokens: int
     cached_calls: int
     seconds: float
+    timed_out: int = 0
 
 
 @dataclass(frozen=True)
@@ -142,9 +147,10 @@ def tree_from_json(line: str) -> SearchTree:
 
 def _checked(cls: type, record: object) -> dict[str, Any]:
     names = {field.name for field in fields(cls)}
-    if not isinstance(record, Mapping) or record.keys() != names:
-        present = set(record) if isinstance(record, Mapping) else set()
-        missing, unknown = sorted(names - present), sorted(present - names)
+    needed = {field.name for field in fields(cls) if field.default is MISSING}
+    present = set(record) if isinstance(record, Mapping) else set()
+    if not isinstance(record, Mapping) or not needed <= present <= names:
+        missing, unknown = sorted(needed - present), sorted(present - names)
         raise ValueError(f"{cls.__name__}: missing fields {missing}, unknown fields {unknown}")
     return dict(record)
 
