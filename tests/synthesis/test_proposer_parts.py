@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from learnat.errors import LearnatError
+from learnat.sql.schema import Column, Schema, Table
 from learnat.synthesis.proposers.binding import bind, render
 from learnat.synthesis.proposers.chain import ORDERS, Cut, cuts, shorten
 from learnat.synthesis.proposers.mutations import MUTATIONS, Mutator
@@ -131,3 +132,19 @@ def test_most_mutants_run(music: Path) -> None:
 def test_a_mutation_that_does_not_exist_is_named() -> None:
     with pytest.raises(LearnatError, match="'operator'"):
         Mutator(SCHEMA, {"operater": 1.0})
+
+
+def test_mutants_quote_names_where_sqlite_needs_it() -> None:
+    columns = (Column("id", "INTEGER"), Column("group", "INTEGER"), Column("unit price", "REAL"), Column("2nd", "REAL"))
+    schema = Schema((Table("order", columns), Table("left over", columns)), ())
+    connection = sqlite3.connect(":memory:")
+    for table in schema.tables:
+        connection.execute(f'CREATE TABLE "{table.name}" (id, "group", "unit price", "2nd")')
+    found = set()
+    for seed in range(5):
+        mutator = Mutator(schema, {"column": 1.0, "table": 1.0, "condition": 1.0})
+        for mutant in mutator.mutants("SELECT id FROM `order` WHERE id > 3", random.Random(seed)):
+            connection.execute(mutant.sql)
+            found |= {name for name in ("`group`", "`unit price`", "`2nd`", "`left over`") if name in mutant.sql}
+    connection.close()
+    assert found == {"`group`", "`unit price`", "`2nd`", "`left over`"}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from learnat.errors import LearnatError
 from learnat.sql import Column, Schema, Table, includes, is_final
 from learnat.synthesis.reward import AstReward, OutcomeReward, StringReward, reward
 from tests.sql.conftest import gold_queries
@@ -70,7 +71,7 @@ def test_outcome_reward_waits_for_the_outcome() -> None:
 
 
 def test_a_weight_outside_its_range_is_refused() -> None:
-    with pytest.raises(ValueError, match="coverage_weight"):
+    with pytest.raises(LearnatError, match="coverage_weight"):
         AstReward(coverage_weight=1.2)
 
 

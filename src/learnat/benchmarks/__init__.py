@@ -1,4 +1,7 @@
-"""Questions with gold SQL, and the databases they are about: Spider, BIRD, and benchmarks made here."""
+"""Questions with gold SQL, and the databases they are about: Spider and BIRD.
+
+``learnat.benchmarks.generated`` makes benchmarks of its own; import ``GeneratedBenchmark`` from there.
+"""
 
 from __future__ import annotations
 

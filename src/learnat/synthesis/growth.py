@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from learnat.benchmarks.types import Example
 from learnat.sql.schema import Schema
+from learnat.synthesis.checks import check_count, check_number
 from learnat.synthesis.judge import Judge, Verdict
 from learnat.synthesis.proposers.base import Proposer
 from learnat.synthesis.pruning import Place, PruningRule
@@ -23,6 +24,12 @@ class Budget:
     max_calls: int | None = 48
     max_tokens: int | None = None
     max_seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("max_simulations", "max_calls", "max_tokens"):
+            check_count(f"search.budget.{name}", getattr(self, name), optional=True)
+        if self.max_seconds is not None:
+            check_number("search.budget.max_seconds", self.max_seconds, least=0.0)
 
 
 @dataclass

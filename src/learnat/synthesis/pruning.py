@@ -10,7 +10,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
+from learnat.errors import LearnatError, nearest
+from learnat.synthesis.checks import check_count
 from learnat.synthesis.judge import Verdict
+
+MODES = ("clause", "strict", "text")
+"""The inclusion tests; see ``learnat.sql.includes``."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,10 @@ class Included:
     mode: str = "clause"
     name: ClassVar[str] = "included"
 
+    def __post_init__(self) -> None:
+        if self.mode not in MODES:
+            raise LearnatError(f"Included: mode={self.mode!r} is no inclusion test. {nearest(str(self.mode), MODES)}")
+
     def prunes(self, verdict: Verdict, place: Place) -> bool:
         return not (self.mode in verdict.included_in or verdict.final)
 
@@ -99,6 +108,9 @@ class Depth:
 
     max_depth: int
     name: ClassVar[str] = "depth"
+
+    def __post_init__(self) -> None:
+        check_count("pruning.max_depth", self.max_depth)
 
     def prunes(self, verdict: Verdict, place: Place) -> bool:
         return place.depth > self.max_depth or (place.depth == self.max_depth and not verdict.final)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol
 
+from learnat.errors import LearnatError
 from learnat.sql.block_builder import view
 from learnat.sql.inclusion import includes, is_final
 from learnat.sql.parse import SqlParseError
@@ -78,8 +79,9 @@ class AstReward:
     coverage_weight: float = 0.7
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.coverage_weight <= 1.0:
-            raise ValueError(f"coverage_weight must be in [0, 1], not {self.coverage_weight}")
+        weight: object = self.coverage_weight
+        if not isinstance(weight, (int, float)) or not 0.0 <= weight <= 1.0:
+            raise LearnatError(f"reward.coverage_weight must be in [0, 1], not {self.coverage_weight}")
 
     def score(
         self, gold: str, step: str, schema: Schema | None = None, *, runs: bool = True, final: bool | None = None

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from learnat.synthesis.checks import check_count, check_number
 from learnat.synthesis.growth import Budget, GrowingNode, GrowingTree
 
 
@@ -34,6 +35,10 @@ class MctsSearch:
     c: float = 1.41
     n_solutions: int = 1
     max_expansions: int = 6
+
+    def __post_init__(self) -> None:
+        _check_counts(self, "k", "n_solutions", "max_expansions")
+        check_number("search.c", self.c, least=0.0)
 
     def grow(self, tree: GrowingTree) -> None:
         while tree.solutions < self.n_solutions and not tree.exhausted:
@@ -78,6 +83,9 @@ class GreedySearch:
     k: int = 4
     max_expansions: int = 6
 
+    def __post_init__(self) -> None:
+        _check_counts(self, "k", "max_expansions")
+
     def grow(self, tree: GrowingTree) -> None:
         node = tree.root
         while not tree.solutions and not tree.exhausted and node.expansions < self.max_expansions:
@@ -96,6 +104,9 @@ class BeamSearch:
     width: int = 3
     n_solutions: int = 1
     max_expansions: int = 6
+
+    def __post_init__(self) -> None:
+        _check_counts(self, "k", "width", "n_solutions", "max_expansions")
 
     def grow(self, tree: GrowingTree) -> None:
         beam = [tree.root]
@@ -119,6 +130,9 @@ class BestOfN:
     n_solutions: int = 1
     max_depth: int = 12
 
+    def __post_init__(self) -> None:
+        _check_counts(self, "n", "n_solutions", "max_depth")
+
     def grow(self, tree: GrowingTree) -> None:
         for _ in range(self.n):
             node = tree.root
@@ -129,3 +143,8 @@ class BestOfN:
                 node = tree.sample(node)
                 if not node.alive:
                     break
+
+
+def _check_counts(search: Search, *names: str) -> None:
+    for name in names:
+        check_count(f"search.{name}", getattr(search, name))

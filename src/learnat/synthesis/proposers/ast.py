@@ -7,12 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from learnat.benchmarks.types import Example
+from learnat.errors import LearnatError, nearest
 from learnat.sql import SqlParseError, canonicalize, includes, is_final
 from learnat.sql.schema import Schema
+from learnat.synthesis.checks import check_count, check_number
 from learnat.synthesis.proposers.base import Proposal, Proposals
 from learnat.synthesis.proposers.binding import bind, render
-from learnat.synthesis.proposers.chain import ORDERS, Order, cuts, shorten
-from learnat.synthesis.proposers.mutations import Mutator
+from learnat.synthesis.proposers.chain import GRANULARITIES, ORDERS, Order, cuts, shorten
+from learnat.synthesis.proposers.mutations import Mutator, check_weights
 from learnat.synthesis.proposers.wording import sub_question
 from learnat.synthesis.tree import Step
 
@@ -47,6 +49,8 @@ class AstProposer:
         max_steps: the longest chain; clauses of nested blocks are left out first.
         mutation_rate: in [0, 1).
         mutation_types: the weight of each kind of mutation; kinds left out or at 0 are not drawn.
+
+    Raises ``LearnatError`` for a value outside these bounds.
     """
 
     granularity: str = "clause"
@@ -57,7 +61,14 @@ class AstProposer:
     _plan: tuple[Example, Schema, list[list[Step]]] | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        self.mutation_types = dict(self.mutation_types)
+        if self.granularity not in GRANULARITIES:
+            hint = nearest(str(self.granularity), GRANULARITIES)
+            raise LearnatError(f"proposer.granularity={self.granularity!r} is unknown. {hint}")
+        check_count("proposer.orders", self.orders, most=len(ORDERS))
+        check_count("proposer.max_steps", self.max_steps)
+        check_number("proposer.mutation_rate", self.mutation_rate, least=0.0, below=1.0)
+        self.mutation_types = dict(self.mutation_types or {})
+        check_weights(self.mutation_types)
 
     def propose(self, example: Example, schema: Schema, path: Sequence[Step], k: int, rng: random.Random) -> Proposals:
         steps = next_steps(self.chains(example, schema), path)
@@ -74,7 +85,7 @@ class AstProposer:
     def chains(self, example: Example, schema: Schema) -> list[list[Step]]:
         """The distinct chains of ``example``, the first order's first; the last one asked for is remembered."""
         if self._plan is None or self._plan[0] != example or self._plan[1] is not schema:
-            chains = [self._chain(example, schema, order) for order in ORDERS[: max(self.orders, 1)]]
+            chains = [self._chain(example, schema, order) for order in ORDERS[: self.orders]]
             distinct = {tuple(step.sql for step in chain): chain for chain in reversed(chains)}
             self._plan = example, schema, list(distinct.values())[::-1]
         return self._plan[2]

@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from sqlglot import TokenType
 from sqlglot.errors import TokenError
 
+from learnat.benchmarks.schema_text import quote_name
 from learnat.errors import LearnatError, nearest
 from learnat.sql.schema import Column, Schema, Table
+from learnat.synthesis.checks import check_number
 from learnat.synthesis.proposers.tokens import Block, Word, read_words
 
 _OPERATORS = {
@@ -33,7 +35,6 @@ _OPERATORS = {
 }
 _AGGREGATES = ("count", "sum", "avg", "min", "max")
 _NUMERIC = re.compile(r"int|real|num|float|double|dec", re.IGNORECASE)
-_PLAIN_NAME = re.compile(r"[A-Za-z_]\w*\Z")
 
 
 @dataclass(frozen=True)
@@ -51,16 +52,22 @@ class Edit:
     text: str
 
 
+def check_weights(weights: Mapping[str, float]) -> None:
+    """Raise ``LearnatError`` for a mutation type that does not exist, and for a weight that is no number from 0 on."""
+    for kind, weight in weights.items():
+        if kind not in MUTATIONS:
+            raise LearnatError(f"proposer.mutation_types: {kind!r} is no mutation. {nearest(str(kind), MUTATIONS)}")
+        check_number(f"proposer.mutation_types.{kind}", weight, least=0.0)
+
+
 class Mutator:
     """Draws mutants of one step; ``rng`` decides kind and place.
 
-    Raises ``LearnatError`` for a mutation type that does not exist.
+    Raises ``LearnatError`` as ``check_weights`` does.
     """
 
     def __init__(self, schema: Schema, weights: Mapping[str, float]) -> None:
-        for kind in weights:
-            if kind not in MUTATIONS:
-                raise LearnatError(f"proposer.mutation_types: {kind!r} is no mutation. {nearest(kind, MUTATIONS)}")
+        check_weights(weights)
         self._schema = schema
         self._weights = {kind: float(weight) for kind, weight in weights.items() if weight > 0}
 
@@ -97,7 +104,7 @@ class _Text:
         """``name`` quoted if it must be, in lower case if the word it replaces is."""
         if like.text.islower() and like.kind != TokenType.IDENTIFIER:
             name = name.lower()
-        return name if _PLAIN_NAME.match(name) else '"' + name.replace('"', '""') + '"'
+        return quote_name(name)
 
 
 def _wrong_column(text: _Text, rng: random.Random) -> Iterator[Edit]:
@@ -233,9 +240,9 @@ def _new_condition(block: Block, rng: random.Random) -> str | None:
         return None
     alias, column = rng.choice(choices)
     qualifier = (
-        f"{alias}." if len(block.aliases) > 1 or block.aliases[alias].name.casefold() != alias.casefold() else ""
+        f"{quote_name(alias)}." if len(block.aliases) > 1 or block.aliases[alias].name.casefold() != alias.casefold() else ""
     )
-    name = column.name if _PLAIN_NAME.match(column.name) else f'"{column.name}"'
+    name = quote_name(column.name)
     if not column.samples:
         bound = rng.randrange(1, 100)
         return f"{qualifier}{name} > {bound}" if _NUMERIC.search(column.type) else f"{qualifier}{name} LIKE '%{bound}%'"

@@ -1,0 +1,23 @@
+"""Checks of configured numbers, with messages that name the key and what it takes."""
+
+from __future__ import annotations
+
+import math
+
+from learnat.errors import LearnatError
+
+
+def check_count(key: str, value: object, most: int | None = None, optional: bool = False) -> None:
+    """Raise ``LearnatError`` unless ``value`` is a whole number from 1 (to ``most``), or None where ``optional``."""
+    if value is None and optional:
+        return
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1 or (most is not None and value > most):
+        bounds = "of at least 1" if most is None else f"from 1 to {most}"
+        raise LearnatError(f"{key}={value} must be a whole number {bounds}{', or null for no limit' * optional}.")
+
+
+def check_number(key: str, value: object, least: float, below: float = math.inf) -> None:
+    """Raise ``LearnatError`` unless ``value`` is a number in [``least``, ``below``)."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value < below:
+        bounds = f"of at least {least:g}" if below == math.inf else f"in [{least:g}, {below:g})"
+        raise LearnatError(f"{key}={value} must be a number {bounds}.")
