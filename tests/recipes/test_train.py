@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from hydra import compose, initialize_config_dir
+from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf
 
 from learnat.errors import LearnatError
@@ -131,3 +133,25 @@ def test_adapters_go_through_the_whole_recipe(tmp_path: Path, cache: Path) -> No
     for stage in ("sft", "madpo"):
         manifest = json.loads((tmp_path / "lora" / "checkpoints" / stage / "learnat.json").read_text())
         assert (manifest["kind"], manifest["base_model"]) == ("adapter", str(base.resolve()))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["trainer=ddp"], "2 devices at once is not supported yet"),
+        (["trainer=gpu"], "sees no GPU"),
+        (["packing.layout=pakced"], "Did you mean 'packed'"),
+        (["inference.device=gpu"], "inference.device='gpu' is not known"),
+        (["loss.pairs.rejected=randm"], "Did you mean 'random'"),
+        (["warm_start=none", "warm_start.checkpoint=x"], "leave warm_start.checkpoint out"),
+    ],
+)
+def test_mistakes_name_the_way_out(tmp_path: Path, cache: Path, overrides: list[str], message: str) -> None:
+    if overrides == ["trainer=gpu"] and torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    with pytest.raises((LearnatError, InstantiationException)) as caught:
+        train(config(tmp_path, cache, "score_untrained=false", *overrides))
+    error: BaseException | None = caught.value
+    while error is not None and not isinstance(error, LearnatError):
+        error = error.__cause__  # Hydra wraps what a target raises; the entry point unwraps it
+    assert message in str(error)

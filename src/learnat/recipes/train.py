@@ -6,6 +6,7 @@ goes on where it stopped.
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
@@ -54,7 +56,7 @@ def train(cfg: DictConfig) -> None:
     """Synthesis if its trees are missing → SFT → preference training, each stage scored; see conf/train.yaml."""
     folder = Path(cfg.run_dir)
     L.seed_everything(cfg.seed, verbose=False)
-    _check_device(cfg.trainer.accelerator)
+    _check_devices(cfg.trainer)
     models.check_available(cfg.model)
     generation, packing = instantiate(cfg.inference), Packing(**cfg.packing)
     benchmark: Benchmark = instantiate(cfg.data.benchmark)
@@ -173,11 +175,13 @@ def _run_stage(
     return policy
 
 
-def _check_device(accelerator: str) -> None:
-    """Raise ``LearnatError`` at once, not after synthesis, when there is no GPU to train on."""
-    import torch
-
-    if accelerator == "gpu" and not torch.cuda.is_available():
+def _check_devices(trainer: DictConfig) -> None:
+    """Raise ``LearnatError`` at once, not after synthesis, for devices that cannot be trained on."""
+    devices = int(os.environ.get("WORLD_SIZE", trainer.devices * trainer.get("num_nodes", 1)))
+    if devices > 1:
+        # A step's loss is normalised over its packs, which are not counted across ranks: figures would be wrong.
+        raise LearnatError(f"Training on {devices} devices at once is not supported yet: use trainer=gpu (one GPU).")
+    if trainer.accelerator == "gpu" and not torch.cuda.is_available():
         raise LearnatError(
             "trainer.accelerator=gpu, but PyTorch sees no GPU here: use trainer=cpu, or another machine."
         )

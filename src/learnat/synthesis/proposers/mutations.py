@@ -239,9 +239,8 @@ def _new_condition(block: Block, rng: random.Random) -> str | None:
     if not choices:
         return None
     alias, column = rng.choice(choices)
-    qualifier = (
-        f"{quote_name(alias)}." if len(block.aliases) > 1 or block.aliases[alias].name.casefold() != alias.casefold() else ""
-    )
+    plain = len(block.aliases) == 1 and block.aliases[alias].name.casefold() == alias.casefold()
+    qualifier = "" if plain else f"{quote_name(alias)}."
     name = quote_name(column.name)
     if not column.samples:
         bound = rng.randrange(1, 100)
