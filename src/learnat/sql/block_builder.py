@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlglot import exp
 
-from learnat.sql.blocks import NONE, Block, Instance, Item, Nodes
+from learnat.sql.blocks import NONE, Block, Instance, Item, Nodes, Part, all_nodes
 from learnat.sql.canonical import Canonical, canonical
 from learnat.sql.fingerprint import conjuncts
 from learnat.sql.parse import SqlParseError
@@ -17,6 +17,7 @@ from learnat.sql.schema import Schema
 from learnat.sql.similarity import Postorder
 from learnat.sql.terms import BLOCK, Term, columns
 from learnat.sql.tree import LabelledTree, children, labelled_tree
+from learnat.sql.unnest import unnest
 
 _UNORDERED = (exp.EQ, exp.NEQ, exp.NullSafeEQ, exp.NullSafeNEQ, exp.Add, exp.Mul)
 _ROLES: dict[type[exp.Expr], str] = {exp.In: "in", exp.Exists: "exists"}
@@ -34,6 +35,11 @@ class QueryView:
     @cached_property
     def blocks(self) -> tuple[Block, ...]:
         return tuple(self.root.all())
+
+    @cached_property
+    def merged(self) -> tuple[Block | None, ...]:
+        """For each of ``blocks`` the block with its subqueries merged into it; None where there is nothing to merge."""
+        return tuple(unnest(block) for block in self.blocks)
 
     @cached_property
     def postorder(self) -> Postorder:
@@ -69,7 +75,7 @@ class _Builder:
         self.tree = tree
         self.schema = schema
         self.count = 0
-        self.parts: list[Item] = []
+        self.parts: list[Part] = []
 
     def query(self, node: exp.Expr, outer: _Scope, role: str) -> Block:
         """The block of ``node``, which stands within ``outer``."""
@@ -135,7 +141,7 @@ class _Builder:
         block.fixed = tuple(fixed)
         spoken = (*node.expressions, node.args.get("having"), node.args.get("order"))
         block.aggregates = any(_aggregates(part) for part in spoken if part is not None)
-        block.parts_source, self.parts = tuple(self.parts), parts
+        block.expressions, self.parts = tuple(self.parts), parts
         seen = {column[1] for item in block.items() for column in columns(item.term)}
         seen = seen.union(*(nested.outside for nested in block.nested()))
         block.outside = frozenset(seen - {None} - {instance.number for instance in block.instances})
@@ -224,7 +230,7 @@ class _Builder:
 
     def _own_nodes(self, node: exp.Expr, blocks: list[Block]) -> Nodes:
         nodes = frozenset(self.tree.nodes(node)) if id(node) in self.tree.index else NONE
-        return nodes - _all_nodes(blocks) if blocks else nodes
+        return nodes - all_nodes(blocks) if blocks else nodes
 
     def _term(self, node: exp.Expr, scope: _Scope, blocks: list[Block], role: str = "scalar") -> Term:
         if isinstance(node, exp.Literal):
@@ -239,7 +245,9 @@ class _Builder:
         first = len(blocks)
         term = _column(node, scope) if isinstance(node, exp.Column) else self._operator(node, scope, blocks)
         own = blocks[first:]
-        self.parts.append(Item(term, self._own_nodes(node, own), tuple(own), node))
+        start = self.tree.index.get(id(node), 0)
+        size = self.tree.sizes[start] if id(node) in self.tree.index else 0
+        self.parts.append(Part(term, range(start, start + size), tuple(own)))
         return term
 
     def _operator(self, node: exp.Expr, scope: _Scope, blocks: list[Block]) -> Term:
@@ -315,18 +323,3 @@ def _numbers(block: Block) -> Iterator[int]:
     for inner in block.all():
         for instance in inner.instances:
             yield instance.number
-
-
-def _all_nodes(blocks: list[Block]) -> Nodes:
-    """All places that belong to ``blocks`` and what is below them."""
-    found: set[int] = set()
-    for block in blocks:
-        for inner in block.all():
-            found |= inner.nodes
-            for instance in inner.instances:
-                found |= instance.nodes
-            for item in inner.items():
-                found |= item.nodes
-            found |= inner.distinct or NONE
-            found |= inner.limit.nodes if inner.limit is not None else NONE
-    return frozenset(found)

@@ -7,13 +7,14 @@ keys, HAVING conditions, projections, order keys and a limit.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 from sqlglot import exp
 
-from learnat.sql.terms import Term, column_classes, columns, substitute
+from learnat.sql.terms import Term, column_classes, columns, count_rows, refuses_null, substitute
 
 Nodes = frozenset[int]
 NONE: Nodes = frozenset()
@@ -47,6 +48,17 @@ class Instance:
     """The ON conditions of the LEFT JOIN that brings this instance; None for any other instance."""
 
 
+class Part(NamedTuple):
+    """An expression somewhere in a block: its term, its range of places, and the nested blocks in it."""
+
+    term: Term
+    places: range
+    blocks: tuple[Block, ...]
+
+    def item(self) -> Item:
+        return Item(self.term, frozenset(self.places) - all_nodes(self.blocks), self.blocks)
+
+
 @dataclass(eq=False)
 class Block:
     """A SELECT or, where ``operation`` is not empty, a set operation over ``branches``.
@@ -74,7 +86,7 @@ class Block:
     branches: tuple[Block, ...] = ()
     outside: frozenset[int] = NONE
     """Numbers of the instances of enclosing blocks that the block refers to."""
-    parts_source: tuple[Item, ...] = ()
+    expressions: tuple[Part, ...] = ()
     """Every expression at any depth of the block's items, nested blocks not entered."""
     semijoined: bool = False
     """A subquery was merged into this block as a join: its rows are right, but not how often each occurs."""
@@ -112,10 +124,21 @@ class Block:
     def classes(self) -> dict[Term, Term]:
         return column_classes([item.term for item in self.conditions])
 
+    @cached_property
+    def never_null(self) -> frozenset[Term]:
+        """Columns, each standing for its class, that the conditions keep from being NULL."""
+        refused = (column for item in self.conditions for column in refuses_null(item.term))
+        return frozenset(self.classes.get(column, column) for column in refused)
+
     def normal(self, term: Term) -> Term:
-        """``term`` with each column exchanged for the one that stands for all that join equalities equate with it."""
+        """``term`` in words that this block's conditions make equal.
+
+        Of the columns that are equated one stands for all, and a count of what cannot be NULL counts rows.
+        """
         classes = self.classes
-        return substitute(term, lambda column: classes.get(column, column)) if classes else term
+        if classes:
+            term = substitute(term, lambda column: classes.get(column, column))
+        return count_rows(term, self.never_null) if self.never_null else term
 
     def decides(self, keys: set[Term], column: Term) -> bool:
         """Whether the normal term ``column`` is among ``keys``, or a table's primary key among them decides it."""
@@ -149,10 +172,10 @@ class Block:
 
     @cached_property
     def parts(self) -> dict[Term, list[Item]]:
-        """The expressions of ``parts_source`` by normal term, and what correlated blocks read of this one."""
+        """The ``expressions`` by normal term, and what correlated blocks read of this one: what a step may look up."""
         found: dict[Term, list[Item]] = {}
-        for item in self.parts_source:
-            found.setdefault(self.normal(item.term), []).append(item)
+        for part in self.expressions:
+            found.setdefault(self.normal(part.term), []).append(part.item())
         for nested in self.nested():
             for column in _outer_columns(nested):
                 found.setdefault(self.normal(column), []).append(Item(column, NONE))
@@ -169,3 +192,18 @@ def _outer_columns(block: Block) -> Iterator[Term]:
                 yield column
     for nested in block.nested():
         yield from _outer_columns(nested)
+
+
+def all_nodes(blocks: Iterable[Block]) -> Nodes:
+    """All places that belong to ``blocks`` and what is below them."""
+    found: set[int] = set()
+    for block in blocks:
+        for inner in block.all():
+            found |= inner.nodes
+            for instance in inner.instances:
+                found |= instance.nodes
+            for item in inner.items():
+                found |= item.nodes
+            found |= inner.distinct or NONE
+            found |= inner.limit.nodes if inner.limit is not None else NONE
+    return frozenset(found)

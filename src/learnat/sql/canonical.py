@@ -18,6 +18,7 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
 from learnat.sql.arrange import add_parentheses, arrange_clauses, arrange_from, arrange_set_operation
+from learnat.sql.counting import count_rows
 from learnat.sql.instances import inline_ctes, name_instances, unwrap
 from learnat.sql.names import resolve
 from learnat.sql.parse import SqlParseError, dialect_of, parse
@@ -95,8 +96,14 @@ def _build(root: exp.Expr, schema: Schema | None, dialect: str) -> Canonical:
     while isinstance(root, exp.Subquery) and not any(root.args.get(key) for key in ("order", "limit", "offset")):
         root = root.this
     root.parent = None
-    root = rewrite(root, {uid: source.table for uid, source in names.sources.items()})
-    kinds = {type(node) for node in nodes(root)}
+    tables = {uid: source.table for uid, source in names.sources.items()}
+    root = rewrite(root, tables)
+    found = nodes(root)
+    kinds = {type(node) for node in found}
+    if exp.Count in kinds:
+        for node in found:
+            if isinstance(node, exp.Select):
+                count_rows(node, tables)
     if exp.With in kinds:
         inline_ctes(root)
     if exp.With in kinds or exp.Subquery in kinds:

@@ -56,17 +56,17 @@ def columns(term: Term) -> Iterator[Term]:
 
 
 def equated(term: Term) -> tuple[Term, Term] | None:
-    """The columns of two instances that a join equality equates; None for any other condition."""
+    """The two columns that an equality equates; None for any other condition."""
     if term[0] != "EQ" or len(term) != 2 or len(term[1]) != 2:
         return None
     left, right = term[1]
-    if left[0] == right[0] == "column" and left[1] != right[1] and None not in (left[1], right[1]):
+    if left[0] == right[0] == "column" and None not in (left[1], right[1]):
         return left, right
     return None
 
 
 def column_classes(terms: list[Term]) -> dict[Term, Term]:
-    """The columns that the join equalities among ``terms`` make equal, each with the one that stands for its class."""
+    """The columns that the equalities among ``terms`` make equal, each with the one that stands for its class."""
     parent: dict[Term, Term] = {}
 
     def find(column: Term) -> Term:
@@ -88,3 +88,34 @@ def distinct_operands(term: Term) -> tuple[Term, ...]:
     if term[0] == "Count" and len(term) == 2 and term[1][1][0] == "Distinct":
         return tuple(term[1][1][1][1:])
     return ()
+
+
+def refuses_null(term: Term) -> tuple[Term, ...]:
+    """The columns that cannot be NULL where the condition ``term`` is true."""
+    if term[0] in ("EQ", "NEQ") and isinstance(term[-1], frozenset):
+        operands = tuple(term[1])
+    elif term[0] in ("EQ", "NEQ", "LT", "LTE", "GT", "GTE"):
+        operands = term[1:]
+    elif term[0] in ("Like", "Glob", "In"):
+        operands = tuple(part[1] for part in term[1:] if part[0] == "this")
+    elif term[0] == "Not" and term[1][1][:2] == ("Is", ("expression", ("Null",))):
+        operands = (term[1][1][2][1],)
+    else:
+        operands = ()
+    return tuple(operand for operand in operands if operand[0] == "column")
+
+
+def count_rows(term: Term, never_null: frozenset[Term]) -> Term:
+    """``term`` with ``COUNT(column)`` exchanged for ``COUNT(*)`` where the column is never NULL."""
+    if term[0] == "Count" and len(term) == 2 and term[1][1] in never_null:
+        return ("Count", ("this", ("Star",)))
+    if term[0] == "column":
+        return term
+    return tuple(
+        count_rows(part, never_null)
+        if isinstance(part, tuple) and part
+        else frozenset(count_rows(inner, never_null) for inner in part)
+        if isinstance(part, frozenset)
+        else part
+        for part in term
+    )

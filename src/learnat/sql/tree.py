@@ -63,7 +63,8 @@ def labelled_tree(root: exp.Expr) -> LabelledTree:
 
 def label(node: exp.Expr) -> str:
     if isinstance(node, exp.Column):
-        return f"{node.table}.{node.name}" if node.table else str(node.name)
+        name, table = node.this.this, node.args.get("table")
+        return f"{table.this}.{name}" if table is not None else str(name)
     if isinstance(node, exp.Literal):
         return repr(node.this) if node.is_string else str(node.this)
     if isinstance(node, exp.Table):

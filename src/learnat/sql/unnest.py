@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from learnat.sql.blocks import Block, Instance, Item
-from learnat.sql.terms import BLOCK, Term, columns, substitute
+from learnat.sql.terms import BLOCK, Term, columns, equated, substitute
 
 
 def unnest(block: Block) -> Block | None:
@@ -73,7 +73,7 @@ def _merge(block: Block, inner: Block, instance: Instance) -> Block:
         group=moved(block.group),
         having=moved(block.having),
         order=moved(block.order),
-        parts_source=(*inner.parts_source, *moved(block.parts_source)),
+        expressions=(*inner.expressions, *(p._replace(term=substitute(p.term, new)) for p in block.expressions)),
     )
 
 
@@ -96,10 +96,24 @@ def _subquery(block: Block) -> Block | None:
             nodes=block.nodes | inner.nodes | (item.nodes if not link else frozenset()),
             instances=(*block.instances, *inner.instances),
             conditions=(*rest, *link, *inner.conditions),
-            parts_source=(*block.parts_source, *inner.parts_source),
-            semijoined=True,
+            expressions=(*block.expressions, *inner.expressions),
+            semijoined=block.semijoined or not _unique(inner, link),
         )
     return None
+
+
+def _unique(inner: Block, link: tuple[Item, ...]) -> bool:
+    """Whether each row outside meets one row inside at most: the link is the primary key of the only table."""
+    if len(inner.instances) != 1 or not inner.instances[0].primary_key:
+        return False
+    instance = inner.instances[0]
+    linked = {
+        column[2]
+        for item in (*link, *inner.conditions)
+        for column in equated(item.term) or ()
+        if column[1] == instance.number and any(c[1] != instance.number for c in equated(item.term) or ())
+    }
+    return set(instance.primary_key) <= linked
 
 
 def _copy(block: Block, **changes: Any) -> Block:
