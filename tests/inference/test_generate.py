@@ -64,6 +64,14 @@ def test_batched_generation_is_greedy_decoding_one_by_one(policy: Policy) -> Non
         assert completions[i].text == policy.tokenizer.decode(tokens[:-1] if finished else tokens)
 
 
+def test_long_prompts_are_decoded_alike(policy: Policy, monkeypatch: pytest.MonkeyPatch) -> None:
+    prompts = [policy.tokenizer(text)["input_ids"] for text in ("SELECT", "-- How many heads are", "song WHERE", "a")]
+    generation = GreedyGeneration(batch_size=2, max_new_tokens=20, device="cpu")
+    expected = list(generation.generate(policy, prompts))
+    monkeypatch.setattr("learnat.inference.generate.LONG_PROMPT", 1)
+    assert list(generation.generate(policy, prompts)) == expected
+
+
 def test_a_prompt_that_fills_the_context_is_answered_by_nothing(policy: Policy) -> None:
     prompts = [[5] * 64, [5] * 60]
     completions = dict(GreedyGeneration(max_new_tokens=20, device="cpu").generate(policy, prompts))

@@ -13,6 +13,8 @@ from learnat.training.logprobs import causal_lm
 from learnat.training.models import Policy
 
 DEVICES = ("auto", "cpu", "cuda")
+LONG_PROMPT = 512
+"""Tokens from which a prompt's cache is allocated at once."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,9 @@ class GreedyGeneration:
         config = GenerationConfig(
             max_new_tokens=min(self.max_new_tokens, policy.context_length - width),
             do_sample=False,
+            # A growing cache copies itself at every token: behind long prompts one of full size is three times as fast.
+            cache_implementation="static" if width >= LONG_PROMPT else None,
+            disable_compile=True,
             eos_token_id=sorted(policy.end_tokens),
             pad_token_id=tokenizer.pad_token_id,
         )
