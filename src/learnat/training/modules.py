@@ -6,6 +6,7 @@ step, so that how it is cut into packs changes nothing; hence manual optimisatio
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -24,7 +25,7 @@ START_TOLERANCE = 0.01
 """Relative error between policy and reference at step 0 that bfloat16 and another packing may cause (4e-4 was seen)."""
 
 
-class PolicyModule(L.LightningModule):
+class PolicyModule(L.LightningModule, ABC):
     """What both stages share: the optimiser step over packs, the schedule, gradient clipping and checkpoints.
 
     ``optimizer`` maps the model to an optimiser, ``schedule`` an optimiser and ``total_steps`` to a scheduler;
@@ -49,13 +50,13 @@ class PolicyModule(L.LightningModule):
         self._gradient_clip = gradient_clip
         self._total_steps = total_steps
 
+    @abstractmethod
     def step_total(self, packs: Sequence[TokenBatch]) -> Tensor:
         """What the step's summed loss is divided by."""
-        raise NotImplementedError
 
+    @abstractmethod
     def pack_loss(self, batch: TokenBatch, total: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """The pack's share of the step's loss, and metrics that add up over packs."""
-        raise NotImplementedError
 
     def training_step(self, packs: list[TokenBatch], batch_idx: int) -> None:
         optimizer, schedule = self.optimizers(), self.lr_schedulers()
