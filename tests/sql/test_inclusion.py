@@ -117,6 +117,7 @@ def test_many_instances_of_one_table_are_matched_in_time(fixture_schema: Schema)
     gold = f"SELECT e0.name FROM {tables} WHERE {links} AND e8.city = 'Rome'"
     assert includes(gold, f"SELECT e0.name FROM {tables} WHERE {links}", fixture_schema)
     assert not includes(gold, f"SELECT e0.name FROM {tables} WHERE {links} AND e3.city = 'Rome'", fixture_schema)
+    assert not includes(gold, f"SELECT e0.name FROM {tables}", fixture_schema)
 
 
 # -- final steps ---------------------------------------------------------------------------------------------

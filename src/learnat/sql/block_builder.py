@@ -12,7 +12,7 @@ from sqlglot import exp
 from learnat.sql.blocks import NONE, Block, Instance, Item, Nodes, Part, all_nodes
 from learnat.sql.canonical import Canonical, canonical
 from learnat.sql.fingerprint import conjuncts
-from learnat.sql.parse import SqlParseError
+from learnat.sql.parse import SqlParseError, fold
 from learnat.sql.schema import Schema
 from learnat.sql.similarity import Postorder
 from learnat.sql.terms import BLOCK, Term, columns
@@ -184,7 +184,7 @@ class _Builder:
                 scope.instances[alias] = Instance(number, "", nodes, cte)
             else:
                 table = self.schema.table(source.name) if self.schema is not None else None
-                key = tuple(column.name.lower() for column in table.primary_key) if table is not None else ()
+                key = tuple(fold(column.name) for column in table.primary_key) if table is not None else ()
                 scope.instances[alias] = Instance(number, source.name, nodes, None, key)
             if source.args.get("joins"):
                 fixed.append(("from", source.sql()))

@@ -21,6 +21,8 @@ Sigma = Mapping[int, int]
 
 _MAX_MAPS = 64
 """Complete maps tried for one pair of blocks: more would only look for higher coverage."""
+_MAX_VISITS = 20_000
+"""Partial maps tried for one step. Only a step that lists one table many times without linking it gets there."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class Matcher:
         self.failure = "gold has no block of this kind"
         self.part: exp.Expr | None = None
         self._progress = -1
+        self._visits = 0
 
     def root(self, step: Block, gold: Block) -> Match | None:
         """The map of a step's root block into ``gold`` that accounts for most of it."""
@@ -64,6 +67,12 @@ class Matcher:
         if step.fixed != gold.fixed:
             self._fail(1, "FROM differs in a part that can only be the same")
             return
+        if not step.instances and gold.instances and not (root and all(item.blocks for item in step.projections)):
+            self._fail(1, "reads from no table")
+            return
+        if not root and not gold.outside & set(sigma.values()) <= {sigma.get(number) for number in step.outside}:
+            self._fail(1, "a subquery is not linked with the query around it as in gold")
+            return
         pending = list(step.conditions)
         for found, covered in self._instances(step, gold, sigma, 0, frozenset(), pending, NONE):
             rest = self._clauses(step, gold, found, root)
@@ -82,8 +91,11 @@ class Matcher:
         pending: list[Item],
         covered: Nodes,
     ) -> Iterator[tuple[Sigma, Nodes]]:
-        known = set(sigma)
-        ready = [item for item in pending if all(c[1] in known or c[1] is None for c in columns(item.term))]
+        self._visits += 1
+        if self._visits > _MAX_VISITS:
+            return
+        # Nested blocks may refer to any instance around them, so conditions with such blocks come last.
+        ready = [item for item in pending if not item.blocks and all(c[1] in sigma for c in columns(item.term))]
         if place == len(step.instances):
             ready = pending
         for item in ready:

@@ -79,7 +79,7 @@ def _merge(block: Block, inner: Block, instance: Instance) -> Block:
 
 def _subquery(block: Block) -> Block | None:
     for item in block.conditions:
-        if len(item.blocks) != 1 or not _plain(item.blocks[0]):
+        if len(item.blocks) != 1 or not _plain(item.blocks[0]) or not item.blocks[0].instances:
             continue
         inner = item.blocks[0]
         link: tuple[Item, ...] = ()
