@@ -137,7 +137,7 @@ def test_final_by_execution(fixture_schema: Schema, fixture_path: object) -> Non
 
     with Executor(fixture_path) as executor:  # type: ignore[arg-type]
         assert final("SELECT max(age) FROM singer", "SELECT age FROM singer ORDER BY age DESC LIMIT 1")
-        assert final("SELECT name FROM singer WHERE age > 50", "SELECT name FROM singer WHERE age = 52")
+        assert final("SELECT name FROM singer WHERE age > 45", "SELECT name FROM singer WHERE age = 48")
         assert not final("SELECT country FROM singer WHERE age > 40", "SELECT country FROM singer WHERE age < 40")
         ordered = "SELECT name FROM singer WHERE age > 40 ORDER BY age"
         assert not final(ordered, "SELECT name FROM singer WHERE age > 40 ORDER BY age DESC")
