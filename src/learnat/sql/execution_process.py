@@ -55,6 +55,7 @@ class WorkerProcess:
             )
         self._pipe = Connection(here.detach())
         self._ready = False
+        self._killed = False
 
     def _wait_until_ready(self) -> bool:
         # Starting is not waited for where the worker is made, so that several start side by side.
@@ -82,10 +83,12 @@ class WorkerProcess:
 
     @property
     def alive(self) -> bool:
-        return not self._pipe.closed and self._process.poll() is None
+        # A process that was just killed may take a moment to be gone; it must not be asked again meanwhile.
+        return not self._killed and not self._pipe.closed and self._process.poll() is None
 
     def kill(self) -> None:
         """Ends the process at once; whoever waits for its answer sees the pipe end."""
+        self._killed = True
         self._process.kill()
 
     def close(self, kill: bool = False) -> None:
