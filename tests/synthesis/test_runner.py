@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import random
 import subprocess
 import sys
-from collections.abc import Sequence
 from concurrent.futures import Future, wait
 from dataclasses import replace
 from pathlib import Path
@@ -15,17 +13,15 @@ from typing import Any
 import pytest
 
 import learnat.synthesis.runner as runner
-from learnat.benchmarks.types import Example
 from learnat.errors import LearnatError
 from learnat.sql.execution import Executor, Result
-from learnat.sql.schema import Schema
 from learnat.synthesis.proposers.ast import AstProposer
-from learnat.synthesis.proposers.base import Proposals
+from learnat.synthesis.proposers.base import Proposals, Request
 from learnat.synthesis.pruning import Included, Parses, PruningRule, Runs
 from learnat.synthesis.reward import AstReward
 from learnat.synthesis.runner import Synthesizer, synthesize
 from learnat.synthesis.search import MctsSearch
-from learnat.synthesis.tree import SearchTree, Step, read_trees
+from learnat.synthesis.tree import SearchTree, read_trees
 from tests.synthesis.conftest import QUESTIONS, SmallBenchmark
 
 RULES: tuple[PruningRule, ...] = (Parses(), Runs(), Included())
@@ -107,10 +103,10 @@ class Fragile(AstProposer):
 
     error: BaseException = ZeroDivisionError("the proposer broke")
 
-    def propose(self, example: Example, schema: Schema, path: Sequence[Step], k: int, rng: random.Random) -> Proposals:
-        if example.example_id == "train/2":
+    def propose(self, request: Request) -> Proposals:
+        if request.example.example_id == "train/2":
             raise self.error
-        return super().propose(example, schema, path, k, rng)
+        return super().propose(request)
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,10 +10,9 @@ import pytest
 
 from learnat.benchmarks.types import Example
 from learnat.sql import SqlParseError, canonicalize
-from learnat.sql.schema import Schema
 from learnat.synthesis.growth import Budget
 from learnat.synthesis.proposers.ast import AstProposer, next_steps
-from learnat.synthesis.proposers.base import Proposal, Proposals
+from learnat.synthesis.proposers.base import Proposal, Proposals, Proposer, Request
 from learnat.synthesis.pruning import Depth, Duplicate, Included, Parses, Progress, PruningRule, Runs
 from learnat.synthesis.reward import AstReward
 from learnat.synthesis.runner import Synthesizer
@@ -23,7 +21,7 @@ from learnat.synthesis.tree import ROOT, SearchTree, Step, children, path_to, so
 from tests.synthesis.conftest import SmallBenchmark
 
 ALL: tuple[PruningRule, ...] = (Parses(), Runs(), Included(), Duplicate(), Progress(), Depth(8))
-SEARCHES: tuple[Search, ...] = (MctsSearch(), GreedySearch(), BeamSearch(), BestOfN(n=40))
+SEARCHES: tuple[Search, ...] = (MctsSearch(), GreedySearch(), BeamSearch(), BestOfN(Budget(200, 200), n=100))
 
 
 def trees(
@@ -74,16 +72,17 @@ def test_mcts_branches_and_respects_its_budget(benchmark_of_music: SmallBenchmar
 
 
 @dataclass
-class Letters:
+class Letters(Proposer):
     """Proposes, below each step, two conditions of gold and the whole of it in the end; remembers what was asked."""
 
     asked: list[tuple[str, ...]]
 
-    def propose(self, example: Example, schema: Schema, path: Sequence[Step], k: int, rng: random.Random) -> Proposals:
+    def propose(self, request: Request) -> Proposals:
+        path = request.path
         self.asked.append(tuple(step.sql for step in path))
         sqls = ["SELECT name FROM singer WHERE age > 30", "SELECT name FROM singer WHERE country = 'France'"]
         if path:
-            sqls = ["SELECT name FROM singer WHERE age > 99", example.gold_sql][: len(path)]
+            sqls = ["SELECT name FROM singer WHERE age > 99", request.example.gold_sql][: len(path)]
         return Proposals(tuple(Proposal("", sql, "letters") for sql in sqls), prompt_tokens=10, completion_tokens=1)
 
 
@@ -113,8 +112,8 @@ def test_duplicates_and_steps_without_progress_are_pruned_as_such(benchmark_of_m
     gold = "SELECT name FROM singer WHERE age > 30 AND country = 'France'"
     example = Example(0, "t/0", "t", "music", "?", "", gold)
 
-    class Repeating:
-        def propose(self, example: Example, schema: Schema, path: Sequence[Step], k: int, rng: object) -> Proposals:
+    class Repeating(Proposer):
+        def propose(self, request: Request) -> Proposals:
             sqls = [
                 "select NAME from singer where 30 < age",
                 "SELECT name FROM singer",

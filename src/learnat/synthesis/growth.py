@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from types import TracebackType
 
 from learnat.benchmarks.types import Example
 from learnat.sql.schema import Schema
 from learnat.synthesis.checks import check_count, check_number
 from learnat.synthesis.judge import Judge, Verdict
-from learnat.synthesis.proposers.base import Proposer
+from learnat.synthesis.proposers.base import Proposals, Proposer, Request
 from learnat.synthesis.pruning import Place, PruningRule
 from learnat.synthesis.tree import ROOT, TREE_VERSION, Node, SearchTree, Step, TreeStats, solved_paths
 
@@ -34,7 +37,10 @@ class Budget:
 
 @dataclass
 class GrowingNode:
-    """A node under construction. The root has id 0 and no verdict."""
+    """A node under construction. The root has id 0 and no verdict.
+
+    ``expansions`` counts the proposer calls made for it, ``asked`` those of them that are still to be answered.
+    """
 
     id: int
     parent: GrowingNode | None
@@ -46,6 +52,7 @@ class GrowingNode:
     right_path: bool = True
     children: list[GrowingNode] = field(default_factory=list)
     expansions: int = 0
+    asked: int = 0
     visits: int = 0
     total: float = 0.0
 
@@ -72,18 +79,44 @@ class GrowingNode:
         """Final, with only right, unpruned steps before it."""
         return self.final and self.pruned_by is None and self.right_path
 
+    def lineage(self) -> Iterator[GrowingNode]:
+        """This node, its parent, and so on to the root."""
+        node: GrowingNode | None = self
+        while node is not None:
+            yield node
+            node = node.parent
+
     def path(self) -> list[GrowingNode]:
         """The nodes from the first step to this one; empty for the root."""
-        nodes: list[GrowingNode] = []
-        node: GrowingNode | None = self
-        while node is not None and node.id != ROOT:
-            nodes.append(node)
-            node = node.parent
-        return nodes[::-1]
+        return [node for node in self.lineage() if node.id != ROOT][::-1]
+
+
+@dataclass(frozen=True)
+class Expansion:
+    """A proposer call under way: ``answer`` waits for it."""
+
+    node: GrowingNode
+    answer: Callable[[], Proposals]
+
+
+@dataclass(frozen=True)
+class Attached:
+    """The children that an answer proposed, without repetition; ``new`` are those that were not there before."""
+
+    children: tuple[GrowingNode, ...]
+    new: list[GrowingNode]
 
 
 class GrowingTree:
-    """One question's tree, grown by a search one expansion at a time."""
+    """One question's tree, grown by a search: ``start`` asks the proposer, ``attach`` judges what it answers.
+
+    Between the two a search may start other calls, which then are in flight together. Answers are attached in the
+    order in which calls were started, so that a tree does not depend on which came first. Use it as a context manager:
+    leaving ends the threads.
+
+    Args:
+        in_flight: calls that may wait for their answers at once; each runs in a thread where it is more than one.
+    """
 
     def __init__(
         self,
@@ -94,6 +127,7 @@ class GrowingTree:
         rules: Sequence[PruningRule],
         budget: Budget,
         rng: random.Random,
+        in_flight: int = 1,
     ) -> None:
         self.example = example
         self.root = GrowingNode(ROOT, None, Step("", ""))
@@ -105,10 +139,21 @@ class GrowingTree:
         self._rules = rules
         self._budget = budget
         self._rng = rng
+        self._threads = ThreadPoolExecutor(in_flight) if in_flight > 1 else None
         self._nodes: list[GrowingNode] = []
         self._calls = self._cached = self._prompt_tokens = self._completion_tokens = 0
+        self._rejected: Counter[str] = Counter()
         self._timed_out: set[str] = set()
         self._start = time.monotonic()
+
+    def __enter__(self) -> GrowingTree:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._threads is not None:
+            self._threads.shutdown(wait=True, cancel_futures=True)
 
     @property
     def exhausted(self) -> bool:
@@ -121,31 +166,48 @@ class GrowingTree:
         )
         return any(limit is not None and used >= limit for used, limit in spent)
 
-    def expand(self, node: GrowingNode, k: int) -> list[GrowingNode]:
-        """Ask once for ``k`` steps after ``node``; the new children, pruned ones included.
-
-        Steps whose canonical SQL a child of ``node`` already has are dropped, and so are steps that gold does not
-        prove and that reached the time limit: nobody knows whether those are mistakes. A child starts with one
-        visit of its own reward.
-        """
-        known = len(self._nodes)
-        return [child for child in self._ask(node, k) if child.id > known]
-
-    def _ask(self, node: GrowingNode, k: int) -> list[GrowingNode]:
-        """One proposer call: a child of ``node`` for each proposed step, new or known, without repetition."""
-        path = node.path()
-        reply = self._proposer.propose(self.example, self._schema, [n.step for n in path], k, self._rng)
+    def start(self, node: GrowingNode, k: int) -> Expansion:
+        """Ask for ``k`` steps after ``node``: one proposer call and one simulation."""
+        path = tuple(n.step for n in node.path())
+        # A call's own generator: what is drawn for it does not depend on the calls that are in flight beside it.
+        rng = random.Random(self._rng.getrandbits(64))
+        request = Request(self.example, self._schema, path, k, node.expansions, rng)
+        self.simulations += 1
         self._calls += 1
+        node.expansions += 1
+        node.asked += 1
+        if self._threads is None:
+            return Expansion(node, lambda: self._proposer.propose(request))
+        return Expansion(node, self._threads.submit(self._proposer.propose, request).result)
+
+    def expand(self, node: GrowingNode, k: int) -> list[GrowingNode]:
+        """``start`` and ``attach`` in one: the new children of ``node``."""
+        return self.attach(self.start(node, k)).new
+
+    def attach(self, expansion: Expansion) -> Attached:
+        """Judge what was proposed and add it below its node.
+
+        Steps whose canonical SQL a child already has are dropped, and so are steps that gold does not prove and that
+        reached the time limit: nobody knows whether those are mistakes. A child starts with one visit of its own
+        reward.
+        """
+        node = expansion.node
+        try:
+            reply = expansion.answer()
+        finally:
+            node.asked -= 1
         self._cached += reply.cached
         self._prompt_tokens += reply.prompt_tokens
         self._completion_tokens += reply.completion_tokens
-        node.expansions += 1
+        self._rejected.update(reply.rejected)
 
+        path = node.path()
         place = Place(len(path) + 1, node.covered, tuple(n.verdict.canonical for n in path if n.verdict))
         known = {child.verdict.canonical: child for child in node.children if child.verdict}
         answered: dict[int, GrowingNode] = {}
+        first_new = len(self._nodes) + 1
         for proposal in reply.proposals:
-            verdict = self._judge.judge(proposal.sql)
+            verdict = self._judge.judge(proposal.sql, proposal.final)
             if verdict.canonical in known:
                 child = known[verdict.canonical]
                 answered[child.id] = child
@@ -170,14 +232,8 @@ class GrowingTree:
             self.solutions += child.solves
             node.children.append(child)
             known[verdict.canonical] = answered[child.id] = child
-        return list(answered.values())
-
-    def sample(self, node: GrowingNode) -> GrowingNode:
-        """Ask once for a single step after ``node``: the new child, or the one that already has this SQL.
-
-        ``node`` itself when the proposer has nothing to say.
-        """
-        return next(iter(self._ask(node, 1)), node)
+        children = tuple(answered.values())
+        return Attached(children, [child for child in children if child.id >= first_new])
 
     def finish(self) -> SearchTree:
         """The tree as it is written. Rewards are settled: it is known now which steps led to a final one."""
@@ -204,6 +260,7 @@ class GrowingTree:
                 cached_calls=self._cached,
                 seconds=time.monotonic() - self._start,
                 timed_out=len(self._timed_out),
+                rejected=dict(sorted(self._rejected.items())),
             ),
         )
         paths = solved_paths(tree)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from learnat.sql import Result, Schema, SqlParseError, canonicalize, includes, is_final
+from learnat.sql import Executor, Result, Schema, SqlParseError, canonicalize, includes, is_final
 from learnat.synthesis.reward import Reward
 
 
@@ -35,6 +35,7 @@ class Judge:
     Args:
         run: executes a step on the question's database; None where there is no database file.
         modes: inclusion tests asked for besides ``clause``.
+        executors: of every database of the schema that is at hand, for steps whose finality is decided by execution.
     """
 
     def __init__(
@@ -44,21 +45,24 @@ class Judge:
         reward: Reward,
         run: Callable[[str], Result] | None,
         modes: frozenset[str] = frozenset(),
+        executors: Sequence[Executor] = (),
     ) -> None:
         self.reward = reward
         self._gold = gold
         self._schema = schema
         self._run = run
         self._modes = sorted(modes | {"clause"})
-        self._known: dict[str, Verdict] = {}
+        self._executors = executors
+        self._known: dict[tuple[str, str], Verdict] = {}
         self._gold_parses = self._canonical(gold) is not None
 
-    def judge(self, sql: str) -> Verdict:
-        if sql not in self._known:
-            self._known[sql] = self._judge(sql)
-        return self._known[sql]
+    def judge(self, sql: str, final: str = "canonical") -> Verdict:
+        """The verdict on ``sql``; ``final`` says how its finality is decided, see ``learnat.sql.is_final``."""
+        if (sql, final) not in self._known:
+            self._known[sql, final] = self._judge(sql, final)
+        return self._known[sql, final]
 
-    def _judge(self, sql: str) -> Verdict:
+    def _judge(self, sql: str, how: str) -> Verdict:
         canonical = self._canonical(sql)
         # Nothing can be proved by a gold that cannot be read; only its own text is the answer.
         is_gold = not self._gold_parses and _bare(sql) == _bare(self._gold)
@@ -72,8 +76,9 @@ class Judge:
             return Verdict(parses, runs, False, is_gold, frozenset(), none, 1, reward, canonical or sql, timed_out)
         inclusions = {mode: includes(self._gold, sql, self._schema, mode=mode) for mode in self._modes}
         clause = inclusions["clause"]
-        final = is_final(self._gold, sql, self._schema)
         works = canonical is not None and runs is not False
+        executors = self._executors if works and not timed_out else ()
+        final = is_final(self._gold, sql, self._schema, final=how, executors=executors)
         return Verdict(
             parses=canonical is not None,
             runs=runs,

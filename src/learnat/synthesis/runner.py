@@ -70,9 +70,12 @@ class Synthesizer:
         run = Executor(database, self.timeout_s, ROWS_OF_A_STEP).run if database.path is not None else None
         judge = Judge(example.gold_sql, database.schema, self.reward, run, inclusion_modes(self.rules))
         rng = Random(f"{self.seed}/{example.example_id}")
-        tree = GrowingTree(example, database.schema, self.proposer, judge, self.rules, self.search.budget, rng)
-        self.search.grow(tree)
-        return tree.finish()
+        search = self.search
+        with GrowingTree(
+            example, database.schema, self.proposer, judge, self.rules, search.budget, rng, search.in_flight
+        ) as tree:
+            search.grow(tree)
+            return tree.finish()
 
 
 def synthesize(

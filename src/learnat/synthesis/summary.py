@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from learnat.synthesis.tree import SearchTree
+from learnat.synthesis.tree import SearchTree, TreeStats
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,8 @@ class Summary:
     ``depth_histogram`` counts solved trees by the steps of their shortest decomposition, ``branching`` is the mean
     number of distinct proposals of an expanded node, pruned ones included, and ``pruned`` counts nodes by rule.
     ``failed`` trees are those whose proposer or search raised an error; ``timed_out`` counts proposals that were left
-    out of the trees because running them reached the time limit.
+    out of the trees because running them reached the time limit, ``rejected`` counts failed attempts and replies that
+    were no steps, by reason.
     """
 
     questions: int
@@ -55,6 +56,10 @@ class Summary:
     timed_out: int
     pruned: dict[str, int]
     sources: dict[str, int]
+    rejected: dict[str, int]
+
+
+_ADDED_UP = tuple(field.name for field in fields(TreeStats) if field.name not in ("solved", "depth", "rejected"))
 
 
 def summarize(
@@ -72,11 +77,11 @@ def summarize(
     totals: Counter[str] = Counter()
     pruned: Counter[str] = Counter(dict.fromkeys(rules, 0))
     sources: Counter[str] = Counter()
+    rejected: Counter[str] = Counter()
     parents = 0
     for tree in kept:
-        totals.update(
-            {f.name: getattr(tree.stats, f.name) for f in fields(tree.stats) if f.name not in ("solved", "depth")}
-        )
+        totals.update({name: getattr(tree.stats, name) for name in _ADDED_UP})
+        rejected.update(tree.stats.rejected)
         pruned.update(node.pruned_by for node in tree.nodes if node.pruned_by is not None)
         sources.update(node.source for node in tree.nodes)
         parents += len({node.parent for node in tree.nodes})
@@ -104,6 +109,7 @@ def summarize(
         timed_out=int(totals["timed_out"]),
         pruned=dict(pruned),
         sources=dict(sorted(sources.items())),
+        rejected=dict(sorted(rejected.items())),
     )
 
 
@@ -159,6 +165,8 @@ def print_summary(summary: Summary, console: Console | None = None) -> None:
         )
     )
     console.print(_count_table("Nodes by source", summary.sources))
+    if summary.rejected:
+        console.print(_count_table("Failed attempts and rejected replies", summary.rejected, "count"))
 
 
 def _solved_table(title: str, name: str, groups: dict[str, Solved], histogram: dict[str, int] | None = None) -> Table:
@@ -178,10 +186,10 @@ def _solved_table(title: str, name: str, groups: dict[str, Solved], histogram: d
     return table
 
 
-def _count_table(title: str, counts: Mapping[str, int]) -> Table:
+def _count_table(title: str, counts: Mapping[str, int], what: str = "nodes") -> Table:
     table = Table(title=title)
     table.add_column("")
-    table.add_column("nodes", justify="right")
+    table.add_column(what, justify="right")
     for name, count in counts.items():
         table.add_row(name, str(count))
     return table

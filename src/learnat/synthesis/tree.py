@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +73,7 @@ class TreeStats:
     cached_calls: int
     seconds: float
     timed_out: int = 0
+    rejected: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -146,8 +147,8 @@ def tree_from_json(line: str) -> SearchTree:
 
 
 def _checked(cls: type, record: object) -> dict[str, Any]:
-    names = {field.name for field in fields(cls)}
-    needed = {field.name for field in fields(cls) if field.default is MISSING}
+    names = {known.name for known in fields(cls)}
+    needed = {known.name for known in fields(cls) if known.default is MISSING and known.default_factory is MISSING}
     present = set(record) if isinstance(record, Mapping) else set()
     if not isinstance(record, Mapping) or not needed <= present <= names:
         missing, unknown = sorted(needed - present), sorted(present - names)

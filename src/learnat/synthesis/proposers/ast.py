@@ -11,7 +11,7 @@ from learnat.errors import LearnatError, nearest
 from learnat.sql import SqlParseError, canonicalize, includes, is_final
 from learnat.sql.schema import Schema
 from learnat.synthesis.checks import check_count, check_number
-from learnat.synthesis.proposers.base import Proposal, Proposals
+from learnat.synthesis.proposers.base import Proposal, Proposals, Proposer, Request
 from learnat.synthesis.proposers.binding import bind, render
 from learnat.synthesis.proposers.chain import GRANULARITIES, ORDERS, Order, cuts, shorten
 from learnat.synthesis.proposers.mutations import Mutator, check_weights
@@ -35,7 +35,7 @@ def _default_types() -> dict[str, float]:
 
 
 @dataclass
-class AstProposer:
+class AstProposer(Proposer):
     """Derives chains of steps from the gold AST and words each from the schema (design: proposer ``ast``).
 
     A chain ends with the question and gold's own text; every step before it is included in gold and adds to what the
@@ -70,12 +70,13 @@ class AstProposer:
         self.mutation_types = dict(self.mutation_types or {})
         check_weights(self.mutation_types)
 
-    def propose(self, example: Example, schema: Schema, path: Sequence[Step], k: int, rng: random.Random) -> Proposals:
-        steps = next_steps(self.chains(example, schema), path)
+    def propose(self, request: Request) -> Proposals:
+        example, schema, rng = request.example, request.schema, request.rng
+        steps = next_steps(self.chains(example, schema), request.path)
         mutants = self._mutants(steps[0], example, schema, rng)
         right = iter(steps)
         proposals = []
-        for _ in range(k):
+        for _ in range(request.k):
             if rng.random() < self.mutation_rate:
                 proposals.append(next(mutants, None))
             elif (step := next(right, None)) is not None:
