@@ -9,8 +9,9 @@ from learnat.benchmarks.spider import SpiderBenchmark
 from learnat.synthesis.proposers.ast import AstProposer
 from learnat.synthesis.pruning import Depth, Duplicate, Included, Parses, Progress, Runs
 from learnat.synthesis.reward import AstReward
-from learnat.synthesis.runner import Synthesizer, synthesize
+from learnat.synthesis.runner import synthesize
 from learnat.synthesis.search import MctsSearch
+from learnat.synthesis.synthesizer import Synthesizer
 from learnat.synthesis.tree import read_trees, solved_paths
 
 RULES = (Parses(), Runs(), Included(), Duplicate(), Progress(), Depth(8))

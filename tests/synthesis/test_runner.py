@@ -12,15 +12,16 @@ from typing import Any
 
 import pytest
 
-import learnat.synthesis.runner as runner
 from learnat.errors import LearnatError
 from learnat.sql.execution import Executor, Result
+from learnat.synthesis import engines, runner
 from learnat.synthesis.proposers.ast import AstProposer
 from learnat.synthesis.proposers.base import Proposals, Request
 from learnat.synthesis.pruning import Included, Parses, PruningRule, Runs
 from learnat.synthesis.reward import AstReward
-from learnat.synthesis.runner import Synthesizer, synthesize
+from learnat.synthesis.runner import synthesize
 from learnat.synthesis.search import MctsSearch
+from learnat.synthesis.synthesizer import Attempt, Synthesizer
 from learnat.synthesis.tree import SearchTree, read_trees
 from tests.synthesis.conftest import QUESTIONS, SmallBenchmark
 
@@ -140,15 +141,15 @@ def test_an_interrupt_keeps_what_the_workers_finished(
     examples = benchmark_of_music.examples("train")
     kept: list[str] = []
 
-    def interrupted(futures: set[Future[runner.Attempt]], return_when: str) -> None:
+    def interrupted(futures: set[Future[Attempt]], return_when: str) -> None:
         assert len(futures) == 4
         wait(futures)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(runner, "wait", interrupted)
+    monkeypatch.setattr(engines, "wait", interrupted)
     databases = {"music": benchmark_of_music.database("music")}
     with pytest.raises(KeyboardInterrupt):
-        runner._in_processes(examples, databases, synthesizer(), 2, lambda done: kept.append(done.tree.example_id))
+        engines.in_processes(examples, databases, synthesizer(), 2, lambda done: kept.append(done.example.example_id))
     assert sorted(kept) == [example.example_id for example in examples[:4]]
 
 

@@ -15,8 +15,8 @@ from learnat.synthesis.proposers.ast import AstProposer, next_steps
 from learnat.synthesis.proposers.base import Proposal, Proposals, Proposer, Request
 from learnat.synthesis.pruning import Depth, Duplicate, Included, Parses, Progress, PruningRule, Runs
 from learnat.synthesis.reward import AstReward
-from learnat.synthesis.runner import Synthesizer
 from learnat.synthesis.search import BeamSearch, BestOfN, GreedySearch, MctsSearch, Search
+from learnat.synthesis.synthesizer import Synthesizer
 from learnat.synthesis.tree import ROOT, SearchTree, Step, children, path_to, solved_paths
 from tests.synthesis.conftest import SmallBenchmark
 

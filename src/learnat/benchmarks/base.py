@@ -98,6 +98,10 @@ class FileBenchmark(ABC):
     def database_files(self, db_id: str, split: str | None = None) -> list[Path]:
         """Where the SQLite file of ``db_id`` may lie, the most usual place (of ``split``) first; never empty."""
 
+    def variant_files(self, db_id: str) -> list[Path]:
+        """Further SQLite files of the same schema, by name; the database itself may be among them."""
+        return []
+
     def describe_column(self, db_id: str, table: str, column: str, human_name: str) -> str:
         """The description of a column, given its name in words from tables.json (``""`` where there is none).
 
@@ -128,7 +132,8 @@ class FileBenchmark(ABC):
         """
         if db_id not in self._databases:
             path = self._database_file(db_id)
-            self._databases[db_id] = Database(db_id, path, self._read_schema(db_id, path))
+            variants = tuple(file for file in self.variant_files(db_id) if path is None or file.name != path.name)
+            self._databases[db_id] = Database(db_id, path, self._read_schema(db_id, path), variants)
         return self._databases[db_id]
 
     def fingerprint(self, split: str) -> str:

@@ -87,3 +87,7 @@ class SpiderBenchmark(FileBenchmark):
         # The databases of the test split, released later, come in a folder of their own.
         folders = ["database", "test_database"] if split != "test" else ["test_database", "database"]
         return [self.root / folder / db_id / f"{db_id}.sqlite" for folder in folders]
+
+    def variant_files(self, db_id: str) -> list[Path]:
+        # The databases of the test suite (Zhong et al., 2020), where they were unpacked beside the others.
+        return sorted((self.root / "test_suite_database" / db_id).glob("*.sqlite"))

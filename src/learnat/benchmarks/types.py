@@ -30,11 +30,16 @@ class Example:
 
 @dataclass(frozen=True)
 class Database:
-    """``path`` is None where only the schema is at hand: its questions cannot be executed."""
+    """``path`` is None where only the schema is at hand: its questions cannot be executed.
+
+    ``variants`` are further databases of the same schema with other rows (Spider's test suite): queries that differ
+    in meaning differ in their results on one of them.
+    """
 
     db_id: str
     path: Path | None
     schema: Schema
+    variants: tuple[Path, ...] = ()
 
 
 class Benchmark(Protocol):

@@ -10,9 +10,10 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from learnat.benchmarks.types import Benchmark
-from learnat.synthesis.runner import Synthesizer, read_summary, synthesize
+from learnat.synthesis.runner import read_summary, synthesize
 from learnat.synthesis.settings import digest, schema_digests, settings_text, source_digest
 from learnat.synthesis.summary import print_summary
+from learnat.synthesis.synthesizer import Synthesizer
 
 console = Console(soft_wrap=True)
 

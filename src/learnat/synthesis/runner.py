@@ -1,81 +1,36 @@
-"""Synthesis of many questions: worker processes, progress, resume."""
+"""Synthesis of many questions: rounds, progress, resume."""
 
 from __future__ import annotations
 
 import logging
-import multiprocessing
 import os
-import signal
-import threading
-import time
-import traceback
-from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
-from multiprocessing import connection
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
-from random import Random
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from learnat.benchmarks.types import Benchmark, Database, Example
+from learnat.benchmarks.types import Benchmark, Example
 from learnat.errors import LearnatError
-from learnat.sql.execution import Executor
-from learnat.synthesis.growth import GrowingTree, unsolved
-from learnat.synthesis.judge import Judge
-from learnat.synthesis.proposers.base import Proposer
-from learnat.synthesis.pruning import PruningRule, inclusion_modes
-from learnat.synthesis.reward import Reward
-from learnat.synthesis.search import Search
+from learnat.synthesis.engines import in_processes, in_threads, in_turn
+from learnat.synthesis.pruning import PruningRule
 from learnat.synthesis.settings import schema_digests, settings_text, source_digest
 from learnat.synthesis.store import TreeStore
 from learnat.synthesis.summary import Summary, summarize, write_summary
-from learnat.synthesis.tree import SearchTree, read_trees
+from learnat.synthesis.synthesizer import Attempt, Synthesizer
+from learnat.synthesis.tree import read_trees
 
 QUESTIONS_PER_WORKER = 32
 """A process is worth its start-up from about this many questions on."""
 
-ROWS_OF_A_STEP = 100
-"""Rows fetched to see that a step runs. An approximation: an error that only a later row meets goes unseen."""
+UNANSWERED_IN_A_ROW = 16
+"""So many questions without an answer, and twice as many as are asked at once: the server is not going to answer."""
+
+_QUESTIONS = ""
+"""The key under which questions without an answer are counted, beside the reasons of their attempts."""
 
 log = logging.getLogger(__name__)
-
-
-class Synthesizer:
-    """Makes the tree of one question. What it does depends on seed and question only, not on order or process.
-
-    ``timeout_s`` bounds each execution of a step; where a database has no file, steps are not run.
-    """
-
-    def __init__(
-        self,
-        proposer: Proposer,
-        search: Search,
-        rules: Sequence[PruningRule],
-        reward: Reward,
-        seed: int = 0,
-        timeout_s: float = 30.0,
-    ) -> None:
-        self.proposer = proposer
-        self.search = search
-        self.rules = tuple(rules)
-        self.reward = reward
-        self.seed = seed
-        self.timeout_s = timeout_s
-
-    def tree(self, example: Example, database: Database) -> SearchTree:
-        run = Executor(database, self.timeout_s, ROWS_OF_A_STEP).run if database.path is not None else None
-        judge = Judge(example.gold_sql, database.schema, self.reward, run, inclusion_modes(self.rules))
-        rng = Random(f"{self.seed}/{example.example_id}")
-        search = self.search
-        with GrowingTree(
-            example, database.schema, self.proposer, judge, self.rules, search.budget, rng, search.in_flight
-        ) as tree:
-            search.grow(tree)
-            return tree.finish()
 
 
 def synthesize(
@@ -101,7 +56,7 @@ def synthesize(
 
     Raises:
         LearnatError: ``out_dir`` holds trees of other or unknown settings or a corrupt line, or another synthesis
-            writes there; a worker process died.
+            writes there; a worker process died; the proposer cannot be had, or left questions without an answer.
         KeyboardInterrupt: after Ctrl-C, when what is done has been written and summed up.
     """
     examples = benchmark.examples(split)
@@ -117,11 +72,12 @@ def synthesize(
     )
     store = TreeStore(out_dir, settings)
     try:
-        with store:
-            todo = [example for example in examples if example.example_id not in store.done]
-            _grow_all(todo, len(examples), benchmark, synthesizer, store, workers, console)
+        with store, _Run(benchmark, examples, synthesizer, store, workers, console) as run:
+            run.grow()
             store.sort(example.example_id for example in examples)
+            run.refuse_unanswered()
     finally:
+        synthesizer.proposer.close()
         write_summary(read_summary(benchmark, split, synthesizer.rules, out_dir), out_dir / "summary.json")
     return store.path
 
@@ -137,57 +93,106 @@ def read_summary(benchmark: Benchmark, split: str, rules: Sequence[PruningRule],
     )
 
 
-def _grow_all(
-    todo: Sequence[Example],
-    total: int,
-    benchmark: Benchmark,
-    synthesizer: Synthesizer,
-    store: TreeStore,
-    workers: int | None,
-    console: Console | None,
-) -> None:
-    # Questions of one database one after another keep its connection and its parsed schema warm.
-    databases = {db_id: benchmark.database(db_id) for db_id in dict.fromkeys(example.db_id for example in todo)}
-    todo = sorted(todo, key=lambda example: example.db_id)
-    count = min(workers or usable_cpus(), max(len(todo) // QUESTIONS_PER_WORKER, 1))
-    with _progress(console) as progress:
-        task = progress.add_task("synthesis", total=total, completed=total - len(todo), solved="–", rate=0.0)
-        done = solved = 0
+class _Run:
+    """One command's share of the work: what is not in the store yet, round by round, under a progress bar."""
 
-        def keep(attempt: Attempt) -> None:
-            nonlocal done, solved
-            tree = attempt.tree
-            if attempt.failure:
-                log.error("synthesis of question %s failed, its tree is empty:\n%s", tree.example_id, attempt.failure)
-            store.append(tree)
-            done += 1
-            solved += tree.stats.solved
-            rate = done / max(progress.tasks[0].elapsed or 0.0, 1e-9)
-            progress.update(task, advance=1, solved=f"{solved / done:.3f}", rate=rate)
+    def __init__(
+        self,
+        benchmark: Benchmark,
+        examples: Sequence[Example],
+        synthesizer: Synthesizer,
+        store: TreeStore,
+        workers: int | None,
+        console: Console | None,
+    ) -> None:
+        self._benchmark = benchmark
+        self._examples = examples
+        self._synthesizer = synthesizer
+        self._store = store
+        self._workers = workers or usable_cpus()
+        self._progress = _progress(console)
+        self._numbers: Counter[str] = Counter()
+        self._unanswered: Counter[str] = Counter()
+        self._in_a_row = 0
+        # A resumed run learns what the interrupted one knew.
+        learns = synthesizer.proposer.round_size is not None
+        self._learnable = {tree.example_id: tree for tree in read_trees(store.path)} if learns else None
+        done = sum(example.example_id in store.done for example in examples)
+        self._task = self._progress.add_task("synthesis", total=len(examples), completed=done, numbers="")
 
-        if count > 1:
-            _in_processes(todo, databases, synthesizer, count, keep)
+    def __enter__(self) -> _Run:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def grow(self) -> None:
+        size = self._synthesizer.proposer.round_size or max(len(self._examples), 1)
+        for start in range(0, len(self._examples), size):
+            part = self._examples[start : start + size]
+            self._grow_round([example for example in part if example.example_id not in self._store.done])
+            if start + size < len(self._examples):
+                # What is asked next depends on all of this round's trees, or a rerun would ask other things.
+                self.refuse_unanswered()
+                assert self._learnable is not None, "rounds are for proposers that learn"
+                self._synthesizer.proposer.learn([self._learnable.pop(example.example_id) for example in part])
+
+    def _grow_round(self, todo: Sequence[Example]) -> None:
+        # Questions of one database one after another keep its connection and its parsed schema warm.
+        todo = sorted(todo, key=lambda example: example.db_id)
+        databases = {name: self._benchmark.database(name) for name in dict.fromkeys(e.db_id for e in todo)}
+        concurrency = self._synthesizer.proposer.concurrency
+        processes = min(self._workers, max(len(todo) // QUESTIONS_PER_WORKER, 1))
+        if concurrency:
+            in_threads(todo, databases, self._synthesizer, concurrency, self._workers, self._keep)
+        elif processes > 1:
+            in_processes(todo, databases, self._synthesizer, processes, self._keep)
         else:
-            for example in todo:
-                keep(_attempt(synthesizer, example, databases[example.db_id]))
+            in_turn(todo, databases, self._synthesizer, self._keep)
 
+    def _keep(self, attempt: Attempt) -> None:
+        if attempt.tree is None:
+            self._miss(attempt)
+            return
+        self._in_a_row = 0
+        if attempt.failure:
+            name = attempt.example.example_id
+            log.error("synthesis of question %s failed, its tree is empty:\n%s", name, attempt.failure)
+        self._store.append(attempt.tree)
+        if self._learnable is not None:
+            self._learnable[attempt.tree.example_id] = attempt.tree
+        stats = attempt.tree.stats
+        self._numbers.update(
+            done=1, solved=stats.solved, calls=stats.calls, tokens=stats.prompt_tokens + stats.completion_tokens
+        )
+        self._progress.update(self._task, advance=1, numbers=self._text())
 
-@dataclass(frozen=True)
-class Attempt:
-    """A question's tree; ``failure`` is the traceback of an unexpected error, or empty."""
+    def _miss(self, attempt: Attempt) -> None:
+        self._unanswered[_QUESTIONS] += 1
+        self._unanswered.update(attempt.reasons)
+        self._in_a_row += 1
+        log.warning("question %s got no answer: %s", attempt.example.example_id, ", ".join(attempt.reasons))
+        if self._in_a_row >= max(UNANSWERED_IN_A_ROW, 2 * self._synthesizer.proposer.concurrency):
+            self.refuse_unanswered()
 
-    tree: SearchTree
-    failure: str = ""
+    def refuse_unanswered(self) -> None:
+        """Raise ``LearnatError`` if questions were left without an answer."""
+        if not self._unanswered:
+            return
+        reasons = Counter({reason: n for reason, n in self._unanswered.items() if reason != _QUESTIONS})
+        listed = ", ".join(f"{reason}: {n}" for reason, n in reasons.most_common())
+        raise LearnatError(
+            f"{self._unanswered[_QUESTIONS]} questions got no answer from the proposer ({listed}). What is done is "
+            "kept: the same command with the same run_dir asks for them again."
+        )
 
-
-def _attempt(synthesizer: Synthesizer, example: Example, database: Database) -> Attempt:
-    start = time.monotonic()
-    try:
-        return Attempt(synthesizer.tree(example, database))
-    except LearnatError:
-        raise
-    except Exception:  # one question must not cost the run
-        return Attempt(unsolved(example, time.monotonic() - start), traceback.format_exc())
+    def _text(self) -> str:
+        numbers, elapsed = self._numbers, self._progress.tasks[self._task].elapsed or 0.0
+        rate = numbers["done"] / max(elapsed, 1e-9)
+        solved = numbers["solved"] / numbers["done"]
+        text = f"{rate:.1f} questions/s, solved {solved:.3f}, {numbers['calls']:,} calls"
+        return text + (f", {numbers['tokens']:,} tokens" if numbers["tokens"] else "")
 
 
 def _progress(console: Console | None) -> Progress:
@@ -196,7 +201,7 @@ def _progress(console: Console | None) -> Progress:
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]:.1f} questions/s, solved {task.fields[solved]}"),
+        TextColumn("{task.fields[numbers]}"),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
         console=console,
@@ -206,66 +211,3 @@ def _progress(console: Console | None) -> Progress:
 
 def usable_cpus() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-_worker: tuple[Synthesizer, Mapping[str, Database]] | None = None
-
-
-def _start_worker(synthesizer: Synthesizer, databases: Mapping[str, Database]) -> None:
-    global _worker
-    _worker = synthesizer, databases
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle; trees in flight are finished
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        connection.wait([parent.sentinel])
-        os._exit(1)
-
-
-def _attempt_in_worker(example: Example) -> Attempt:
-    assert _worker is not None, "the pool starts its processes with _start_worker"
-    synthesizer, databases = _worker
-    return _attempt(synthesizer, example, databases[example.db_id])
-
-
-def _in_processes(
-    todo: Iterable[Example],
-    databases: Mapping[str, Database],
-    synthesizer: Synthesizer,
-    count: int,
-    keep: Callable[[Attempt], None],
-) -> None:
-    """Give ``keep`` each tree as it is finished; on an interrupt or error also those that are in flight then."""
-    # Spawned, not forked: the caller may hold torch's threads or a CUDA context.
-    pool = ProcessPoolExecutor(
-        count, multiprocessing.get_context("spawn"), initializer=_start_worker, initargs=(synthesizer, databases)
-    )
-    waiting = deque(todo)
-    running: set[Future[Attempt]] = set()
-    try:
-        while waiting or running:
-            while waiting and len(running) < 2 * count:
-                running.add(pool.submit(_attempt_in_worker, waiting.popleft()))
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                running.discard(future)
-                keep(future.result())
-    except BrokenProcessPool as error:
-        raise LearnatError(
-            "A synthesis worker process ended unexpectedly (out of memory?). What is done is kept: "
-            "run the same command again to go on, with fewer workers if memory is short."
-        ) from error
-    finally:
-        # Twice: ending the pool waits for what is in flight, and a second Ctrl-C may cut that short.
-        _keep_finished(running, keep)
-        pool.shutdown(wait=True, cancel_futures=True)
-        _keep_finished(running, keep)
-
-
-def _keep_finished(running: set[Future[Attempt]], keep: Callable[[Attempt], None]) -> None:
-    for future in [future for future in running if future.done()]:
-        running.discard(future)
-        if not future.cancelled() and future.exception() is None:
-            keep(future.result())

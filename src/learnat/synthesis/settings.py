@@ -16,7 +16,8 @@ from learnat.benchmarks.types import Benchmark, Example
 def describe(value: object) -> Any:
     """``value`` as JSON data: primitives as they are, objects as class name and constructor settings.
 
-    Attributes that start with an underscore are state, not settings.
+    Attributes that start with an underscore are state, not settings, and those that the class lists as its
+    ``free_settings`` may change: no tree depends on them.
     """
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
@@ -30,7 +31,8 @@ def describe(value: object) -> Any:
         return str(value)
     kind = type(value)
     names = [field.name for field in fields(value)] if is_dataclass(value) else sorted(vars(value))
-    settings = {name: describe(getattr(value, name)) for name in names if not name.startswith("_")}
+    free = getattr(kind, "free_settings", ())
+    settings = {name: describe(getattr(value, name)) for name in names if not name.startswith("_") and name not in free}
     return {"class": f"{kind.__module__}.{kind.__qualname__}", **settings}
 
 
@@ -45,9 +47,12 @@ def digest(*texts: str) -> str:
 
 
 def schema_digests(benchmark: Benchmark, examples: Iterable[Example]) -> dict[str, str]:
-    """A digest of each schema that ``examples`` are about, sample values and descriptions included."""
-    names = sorted({example.db_id for example in examples})
-    return {db_id: digest(repr(benchmark.database(db_id).schema)) for db_id in names}
+    """A digest of each schema that ``examples`` are about, sample values, descriptions and variants included."""
+    databases = {example.db_id: benchmark.database(example.db_id) for example in examples}
+    return {
+        db_id: digest(repr(databases[db_id].schema), *(path.name for path in databases[db_id].variants))
+        for db_id in sorted(databases)
+    }
 
 
 def source_digest() -> str:

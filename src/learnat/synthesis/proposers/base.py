@@ -95,7 +95,7 @@ class Proposer(ABC):
         """
 
     def learn(self, trees: Sequence[SearchTree]) -> None:  # noqa: B027  # most proposers have nothing to learn
-        """The trees of the questions before the next round, in the benchmark's order."""
+        """The trees of the round that has ended, in the benchmark's order; each tree is told once."""
 
     def close(self) -> None:  # noqa: B027  # most proposers hold nothing
         """Ends what runs in the background; calls in flight, in other threads, fail at once with ``Unanswered``."""
