@@ -180,11 +180,12 @@ class _Run:
         """Raise ``LearnatError`` if questions were left without an answer."""
         if not self._unanswered:
             return
-        reasons = Counter({reason: n for reason, n in self._unanswered.items() if reason != _QUESTIONS})
-        listed = ", ".join(f"{reason}: {n}" for reason, n in reasons.most_common())
+        count = self._unanswered.pop(_QUESTIONS)
+        reasons = sorted(self._unanswered.items(), key=lambda item: (-item[1], item[0]))
         raise LearnatError(
-            f"{self._unanswered[_QUESTIONS]} questions got no answer from the proposer ({listed}). What is done is "
-            "kept: the same command with the same run_dir asks for them again."
+            f"{count} question{'s' * (count > 1)} got no answer from the proposer "
+            f"({', '.join(f'{reason}: {n}' for reason, n in reasons)}). What is done is kept: the same command with the "
+            "same run_dir asks again."
         )
 
     def _text(self) -> str:
