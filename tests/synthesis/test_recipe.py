@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
@@ -17,9 +18,9 @@ CONF = Path(__file__).parents[2] / "conf"
 
 
 def config(**groups: str) -> DictConfig:
-    chosen = {"proposer": "ast", "search": "mcts", "pruning": "ast", "reward": "ast", **groups}
-    loaded = {group: OmegaConf.load(CONF / group / f"{name}.yaml") for group, name in chosen.items()}
-    cfg = OmegaConf.create({**loaded, "seed": 1, "workers": 1, "executor": {"timeout_s": 30, "max_rows": 1000}})
+    with initialize_config_dir(config_dir=str(CONF), version_base="1.3"):
+        cfg = compose("synthesize", overrides=["workers=1", *(f"{group}={name}" for group, name in groups.items())])
+    del cfg.data  # the tests bring a benchmark of their own
     OmegaConf.resolve(cfg)
     return cfg
 
@@ -37,7 +38,7 @@ def test_pruning_sets(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "search").glob("*.yaml")))
 def test_config_defaults_are_the_classes_own(name: str) -> None:
-    search = instantiate(OmegaConf.load(CONF / "search" / f"{name}.yaml"))
+    search = instantiate(config(search=name).search)
     assert search == type(search)()
 
 

@@ -184,8 +184,8 @@ class _Run:
         reasons = sorted(self._unanswered.items(), key=lambda item: (-item[1], item[0]))
         raise LearnatError(
             f"{count} question{'s' * (count > 1)} got no answer from the proposer "
-            f"({', '.join(f'{reason}: {n}' for reason, n in reasons)}). What is done is kept: the same command with the "
-            "same run_dir asks again."
+            f"({', '.join(f'{reason}: {n}' for reason, n in reasons)}). What is done is kept: the same command with "
+            "the same run_dir asks again."
         )
 
     def _text(self) -> str:
