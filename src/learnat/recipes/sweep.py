@@ -10,14 +10,23 @@ from pathlib import Path
 from typing import Any
 
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from rich import get_console
 from rich.table import Table
+
+from learnat.reporting.jobs import job_folders, overrides_of
 
 METRICS_FILE = "metrics.json"
 SUMMARY_FILE = "summary.json"
 ERROR_FILE = "error.txt"
 TABLE_FILE = "sweep.csv"
+SYNTHESIS_COLUMNS = {
+    "solved": "solved",
+    "calls per solved": "calls_per_solved",
+    "nodes per solved": "nodes_per_solved",
+    "branching": "branching",
+}
+"""Columns of a sweep over syntheses, by their key in summary.json."""
 
 
 @dataclass(frozen=True)
@@ -58,22 +67,18 @@ def print_run_folder(folder: Path) -> None:
 
 def read_jobs(folder: Path) -> list[Job]:
     """The jobs below a sweep's folder, by number."""
-    found = folder.glob("*/.hydra/overrides.yaml")
-    return sorted((_read_job(path.parent.parent) for path in found), key=lambda job: (len(job.number), job.number))
+    return [_read_job(job) for job in job_folders(folder)]
 
 
 def _read_job(folder: Path) -> Job:
-    lines = OmegaConf.to_container(OmegaConf.load(folder / ".hydra" / "overrides.yaml"))
-    assert isinstance(lines, list)
-    overrides = dict(str(line).lstrip("+~").partition("=")[::2] for line in lines)
     stage, scores = read_scores(folder)
     error = folder / ERROR_FILE
     text = error.read_text(encoding="utf-8").strip() if error.is_file() else "" if scores else "no result"
-    return Job(folder.name, overrides, stage, scores, text)
+    return Job(folder.name, overrides_of(folder), stage, scores, text)
 
 
 def read_scores(folder: Path) -> tuple[str, dict[str, float]]:
-    """The last stage's name and its execution accuracy for each split; for a synthesis run the solved share."""
+    """The last stage's name and its execution accuracy for each split; for a synthesis run what its trees cost."""
     metrics = _read_json(folder / METRICS_FILE)
     metrics.pop("provenance", None)
     if "ex" in metrics:
@@ -82,12 +87,12 @@ def read_scores(folder: Path) -> tuple[str, dict[str, float]]:
         stage = list(metrics)[-1]
         return stage, {f"EX {split}": float(scores["ex"]["all"]) for split, scores in metrics[stage].items()}
     summary = _read_json(folder / SUMMARY_FILE)
-    return "", {"solved": float(summary["solved"])} if "solved" in summary else {}
+    return "", {column: float(summary[key]) for column, key in SYNTHESIS_COLUMNS.items() if key in summary}
 
 
 def objective(folder: Path) -> float | None:
-    """What an optimising sweeper maximises: the mean of the job's scores."""
-    scores = list(read_scores(folder)[1].values())
+    """What an optimising sweeper maximises: the mean execution accuracy, or the share of questions solved."""
+    scores = [score for column, score in read_scores(folder)[1].items() if column.startswith(("EX", "solved"))]
     return sum(scores) / len(scores) if scores else None
 
 

@@ -150,7 +150,7 @@ class BestOfN:
     """
 
     budget: Budget = field(default_factory=Budget)
-    n: int = 12
+    n: int = 48
     n_solutions: int = 1
     max_depth: int = 12
     in_flight: int = 1

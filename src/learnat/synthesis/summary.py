@@ -31,6 +31,7 @@ class Summary:
     trees. ``skipped`` questions have no database file and are in neither. ``by_depth`` goes by ``TreeStats.depth``,
     ``depth_histogram`` counts solved trees by the steps of their shortest decomposition, ``branching`` is the mean
     number of distinct proposals of an expanded node, pruned ones included, and ``pruned`` counts nodes by rule.
+    ``calls_per_solved`` and ``nodes_per_solved`` are those of all trees, unsolved ones too, over the solved trees.
     ``failed`` trees are those whose proposer or search raised an error; ``timed_out`` counts proposals that were left
     out of the trees because running them reached the time limit, ``rejected`` counts failed attempts and replies that
     were no steps, by reason.
@@ -50,6 +51,8 @@ class Summary:
     simulations: int
     calls: int
     cached_calls: int
+    calls_per_solved: float
+    nodes_per_solved: float
     prompt_tokens: int
     completion_tokens: int
     seconds: float
@@ -86,6 +89,7 @@ def summarize(
         sources.update(node.source for node in tree.nodes)
         parents += len({node.parent for node in tree.nodes})
     nodes = sum(len(tree.nodes) for tree in kept)
+    solved = sum(tree.stats.solved for tree in kept)
     rank = {level: position for position, level in enumerate(levels)}
     depths = Counter(tree.stats.depth for tree in kept if tree.stats.solved)
     return Summary(
@@ -103,6 +107,8 @@ def summarize(
         simulations=int(totals["simulations"]),
         calls=int(totals["calls"]),
         cached_calls=int(totals["cached_calls"]),
+        calls_per_solved=_ratio(totals["calls"], solved),
+        nodes_per_solved=_ratio(nodes, solved),
         prompt_tokens=int(totals["prompt_tokens"]),
         completion_tokens=int(totals["completion_tokens"]),
         seconds=round(totals["seconds"], 3),
@@ -151,6 +157,7 @@ def print_summary(summary: Summary, console: Console | None = None) -> None:
         ("nodes a question", f"{summary.nodes_per_tree:.2f}"),
         ("branching", f"{summary.branching:.2f}"),
         ("proposer calls (cached)", f"{summary.calls} ({summary.cached_calls})"),
+        ("calls / nodes per solved question", f"{summary.calls_per_solved:.2f} / {summary.nodes_per_solved:.2f}"),
         ("tokens in / out", f"{summary.prompt_tokens} / {summary.completion_tokens}"),
         ("proposals timed out", str(summary.timed_out)),
         ("search seconds, all workers", f"{summary.seconds:.1f}"),
