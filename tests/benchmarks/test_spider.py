@@ -61,6 +61,15 @@ def test_skip_counts_and_keeps_the_official_index(spider_root: Path) -> None:
     assert benchmark.skipped("dev") == 0
 
 
+def test_schema_keeps_questions_that_cannot_be_executed(spider_root: Path) -> None:
+    benchmark = SpiderBenchmark(spider_root, missing="schema")
+    assert [example.index for example in benchmark.examples("train")] == [0, 1, 2, 3, 4]
+    assert benchmark.skipped("train") == 0
+    garden = benchmark.database("garden")
+    assert garden.path is None and garden.schema.tables
+    assert benchmark.database("shop").path is not None
+
+
 def test_databases_then_missing_then_limit(spider_root: Path) -> None:
     only = SpiderBenchmark(spider_root, databases=["shop"], limit=2)
     assert [example.index for example in only.examples("train")] == [0, 2]

@@ -16,7 +16,7 @@ from learnat.errors import LearnatError, nearest
 from learnat.sql.execution import check_sqlite
 from learnat.sql.schema import Schema
 
-_MISSING = ("error", "skip")
+_MISSING = ("error", "skip", "schema")
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,8 @@ class FileBenchmark(ABC):
         root: the benchmark's folder.
         databases: keep the questions about these databases only; None keeps all.
         limit: keep the first ``limit`` questions of a split; None keeps all.
-        missing: what to do about a question whose database file is missing: ``error``, or ``skip`` (and count).
+        missing: what to do about a question whose database file is missing: ``error``, ``skip`` (and count), or
+            ``schema``: keep it, with what tables.json says of its database; nothing can be executed then.
             Only questions that would be kept matter: what comes after the first ``limit`` is not looked at.
         samples: how many sample values a column's schema carries.
 
@@ -174,7 +175,7 @@ class FileBenchmark(ABC):
             db_id = str(row["db_id"])
             if db_id not in present:
                 present[db_id] = self._is_present(db_id, split)
-            if not present[db_id]:
+            if not present[db_id] and self.missing != "schema":
                 if self.missing == "error":
                     raise LearnatError(self._missing_message(split, index, db_id, [row for _, row in wanted]))
                 skipped += 1
@@ -230,7 +231,8 @@ class FileBenchmark(ABC):
             f"{self.database_files(db_id, split)[0].absolute()}.\n"
             f"In all, {questions} of the {len(rows)} questions are about {len(absent)} of {len(counts)} databases "
             f"whose file is missing. Put the files there, or leave such questions out with data.missing=skip "
-            "(they are counted beside every score)"
+            "(they are counted beside every score), or, where nothing need be executed, as in a synthesis from schemas "
+            "alone, go on without the files with data.missing=schema"
             + (f", or choose databases that are there: {choice}." if present else f".\n{self.layout}")
         )
 
