@@ -57,6 +57,7 @@ def test_imports_point_one_way(path: Path) -> None:
         "learnat.sql, learnat.synthesis",
         "learnat.benchmarks.spider, learnat.benchmarks.bird, learnat.benchmarks.generated",
         "learnat.training.prompts",
+        "learnat.reporting.trees, learnat.reporting.search_cost",
         "learnat.recipes.app",
     ],
 )

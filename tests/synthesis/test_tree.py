@@ -59,7 +59,18 @@ def test_solved_paths_are_right_to_the_end_and_shortest_first() -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["{", "[]", '{"version": 2}', tree_to_json(BRANCHING).replace('"visits"', '"visitors"')]
+    "line",
+    [
+        "{",
+        "[]",
+        "[" * 100_000,
+        '{"version": 2}',
+        tree_to_json(BRANCHING).replace('"visits"', '"visitors"'),
+        tree_to_json(BRANCHING).replace('"included": true', '"included": 1', 1),
+        tree_to_json(BRANCHING).replace('"parent": 0', '"parent": 2', 1),
+        tree_to_json(BRANCHING).replace('"id": 2', '"id": 1', 1),
+    ],
+    ids=range(8),
 )
 def test_a_corrupt_line_is_named(tmp_path: Path, line: str) -> None:
     path = tmp_path / "trees.jsonl"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -13,7 +12,7 @@ from typing import Any
 
 from learnat.errors import LearnatError
 from learnat.reporting.page import write_page
-from learnat.synthesis.tree import ROOT, Node, SearchTree, TreeStats, read_trees, solved_paths
+from learnat.synthesis.tree import Node, SearchTree, read_trees, solved_paths
 
 _NODE_FIELDS = tuple(field.name for field in fields(Node))
 _TEXT_FIELDS = ("sub_question", "sql", "pruned_by", "source")
@@ -49,8 +48,6 @@ def write_tree_page(file: Path, output: Path, limit: int | None = None) -> Count
 
 def _records(file: Path, limit: int | None, counts: Counts) -> Iterator[dict[str, Any]]:
     for tree in islice(read_trees(file), limit):
-        if flaw := _flaw(tree):
-            raise LearnatError(f"{file}: the tree of {tree.example_id!r} cannot be drawn: {flaw}.")
         counts.trees += 1
         counts.solved += tree.stats.solved
         counts.nodes += len(tree.nodes)
@@ -81,35 +78,6 @@ def _record(tree: SearchTree) -> dict[str, Any]:
         "nodes": [compact(node) for node in tree.nodes],
         "texts": list(texts),
     }
-
-
-def _flaw(tree: SearchTree) -> str | None:
-    """What the reader of tree files lets pass, but no drawing can show."""
-    for part in (tree, tree.stats, *tree.nodes):
-        for name, kind in _KINDS[type(part)].items():
-            value = getattr(part, name)
-            if not isinstance(value, kind) or (isinstance(value, float) and not math.isfinite(value)):
-                return f"{name} is {value!r}"
-    known = {ROOT}
-    for node in tree.nodes:
-        if node.parent not in known or node.id in known:
-            return f"node {node.id} does not follow its parent {node.parent}, or is there twice"
-        known.add(node.id)
-    return None
-
-
-_CHECKS: dict[str, Any] = {
-    "str": str,
-    "str | None": (str, type(None)),
-    "int": int,
-    "float": (int, float),
-    "bool": bool,
-    "Mapping[str, int]": dict,
-}
-_KINDS: dict[type, dict[str, Any]] = {
-    cls: {field.name: _CHECKS[str(field.type)] for field in fields(cls) if field.type in _CHECKS}
-    for cls in (SearchTree, TreeStats, Node)
-}
 
 
 def _count(text: str) -> int:

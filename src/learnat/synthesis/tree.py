@@ -7,7 +7,8 @@ always precedes its children); ``parent`` 0 is the root, the empty decomposition
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -134,26 +135,63 @@ def tree_to_json(tree: SearchTree) -> str:
 def tree_from_json(line: str) -> SearchTree:
     """The tree of one line.
 
-    Raises ``ValueError`` saying what is wrong with it: not JSON, another version, a missing or unknown field.
+    Raises ``ValueError`` saying what is wrong with it: not JSON, another version, a missing or unknown field, a value
+    of another type, a node that does not follow its parent.
     """
-    record = json.loads(line)
+    try:
+        record = json.loads(line)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
     if not isinstance(record, dict):
         raise ValueError("not a JSON object")
     if record.get("version") != TREE_VERSION:
         raise ValueError(f"version {record.get('version')!r}, but this learnat reads version {TREE_VERSION}")
     nodes = tuple(Node(**_checked(Node, node)) for node in record.get("nodes", ()))
+    _check_order(nodes)
     stats = TreeStats(**_checked(TreeStats, record.get("stats")))
     return SearchTree(**{**_checked(SearchTree, record), "nodes": nodes, "stats": stats})
 
 
+_TYPES: dict[str, tuple[type, ...]] = {
+    "str": (str,),
+    "str | None": (str, type(None)),
+    "int": (int,),
+    "float": (int, float),
+    "bool": (bool,),
+    "Mapping[str, int]": (dict,),
+}
+_FIELDS: dict[type, dict[str, tuple[type, ...] | None]] = {
+    cls: {known.name: _TYPES.get(str(known.type)) for known in fields(cls)} for cls in (SearchTree, TreeStats, Node)
+}
+_NEEDED: dict[type, set[str]] = {
+    cls: {known.name for known in fields(cls) if known.default is MISSING and known.default_factory is MISSING}
+    for cls in _FIELDS
+}
+
+
 def _checked(cls: type, record: object) -> dict[str, Any]:
-    names = {known.name for known in fields(cls)}
-    needed = {known.name for known in fields(cls) if known.default is MISSING and known.default_factory is MISSING}
-    present = set(record) if isinstance(record, Mapping) else set()
-    if not isinstance(record, Mapping) or not needed <= present <= names:
-        missing, unknown = sorted(needed - present), sorted(present - names)
+    """``record`` if it has the fields of ``cls``, each of its type."""
+    types, needed = _FIELDS[cls], _NEEDED[cls]
+    present = record.keys() if isinstance(record, dict) else set()
+    if not isinstance(record, dict) or not needed <= present <= types.keys():
+        missing, unknown = sorted(needed - present), sorted(present - types.keys())
         raise ValueError(f"{cls.__name__}: missing fields {missing}, unknown fields {unknown}")
+    for name, value in record.items():
+        allowed = types[name]
+        if allowed is not None and not isinstance(value, allowed):
+            raise ValueError(f"{cls.__name__}: {name} is {value!r}")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"{cls.__name__}: {name} is {value}")
     return dict(record)
+
+
+def _check_order(nodes: Sequence[Node]) -> None:
+    """Whoever walks from a node to its parent comes to the root."""
+    known = {ROOT}
+    for node in nodes:
+        if node.parent not in known or node.id in known:
+            raise ValueError(f"node {node.id} does not follow its parent {node.parent}, or is there twice")
+        known.add(node.id)
 
 
 def read_trees(path: Path) -> Iterator[SearchTree]:
