@@ -88,6 +88,7 @@ def test_the_answer_asked_for_is_never_shown() -> None:
     same_canonical = tree(10, "How many sing?", "SELECT count(*) FROM singer AS s", db_id="music")
     gold_only = replace(tree(11, "How many voices?", "SELECT count(x) FROM voice"), gold_sql=counted)
     assert questions(pool_of(itself, same_text, same_gold, same_canonical, gold_only)) == []
+    assert questions(pool_of(replace(itself, db_id=""), replace(same_canonical, db_id=""))) == []
     # The same words elsewhere, and other values in the same query, are no answer to this question.
     other_id = replace(itself, example_id="dev/7", db_id="band", question="How many voices are there?")
     assert questions(pool_of(other_id)) == [other_id.question]

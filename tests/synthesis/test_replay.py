@@ -139,14 +139,6 @@ def test_a_wrong_line_is_named(file: Path, text: str, message: str) -> None:
         ReplayProposer(file)
 
 
-def test_a_tree_whose_nodes_are_out_of_order_is_refused(benchmark_of_music: SmallBenchmark, tmp_path: Path) -> None:
-    path = synthesize(benchmark_of_music, "train", synthesizer(AstProposer()), tmp_path)
-    text = path.read_text("utf-8").replace('"parent": 0', '"parent": 99', 1)
-    path.write_text(text, "utf-8")
-    with pytest.raises(LearnatError, match=r":1: node 1 of train/0 has parent 99, which is none before it"):
-        ReplayProposer(path)
-
-
 def test_mistakes_of_the_user(file: Path) -> None:
     with pytest.raises(LearnatError, match=r"proposals\.jsonl: no file of decompositions can be read"):
         ReplayProposer(file)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from learnat.errors import LearnatError
-from learnat.synthesis.tree import ROOT, SearchTree, Step, tree_from_json
+from learnat.synthesis.tree import SearchTree, Step, tree_from_json
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def parse_record(line: bytes) -> SearchTree | Decomposition:
     """What one line holds. Raises ``ValueError`` saying what is wrong with it."""
     record = json.loads(line)
     if isinstance(record, Mapping) and "nodes" in record:
-        return _ordered(tree_from_json(line.decode("utf-8")))
+        return tree_from_json(line.decode("utf-8"))
     if isinstance(record, Mapping) and "steps" in record:
         return _decomposition(record)
     raise ValueError("neither a search tree (it has no nodes) nor a decomposition (it has no steps)")
@@ -87,15 +87,6 @@ def content_digest(path: Path) -> str:
         while block := stream.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()[:16]
-
-
-def _ordered(tree: SearchTree) -> SearchTree:
-    known = {ROOT}
-    for node in tree.nodes:
-        if node.parent not in known:
-            raise ValueError(f"node {node.id} of {tree.example_id} has parent {node.parent}, which is none before it")
-        known.add(node.id)
-    return tree
 
 
 _TEXTS = ("db_id", "question", "evidence", "source")

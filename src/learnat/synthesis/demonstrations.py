@@ -57,8 +57,8 @@ class MaskedQuestionPool:
 
     What is shown teaches how to decompose, so the asked question's own answer is kept out: never shown are the question
     itself (its id, or its text), a question whose gold SQL has the same text (up to case, blanks and a closing
-    semicolon) and one of the same database whose SQL has the same canonical form. A question that differs in its
-    values or names only may be shown. Gold decides nothing else: retrieval looks at the question alone.
+    semicolon) and one of the same, or an unnamed, database whose SQL has the same canonical form. A question that
+    differs in its values or names only may be shown. Gold decides nothing else: retrieval looks at the question alone.
 
     Args:
         size: demonstrations shown at most.
@@ -66,7 +66,7 @@ class MaskedQuestionPool:
         same_database: whether questions about the asked question's database may be shown.
         max_size: once the pool has so many, nothing joins any more; None: no limit.
         initial: a file of what the pool begins with, see ``learnat.synthesis.decompositions``: trees, of which the
-            solved ones join, and decompositions, which then need a ``question``.
+            solved ones join, and decompositions, which need a ``question`` and are believed.
 
     Raises ``LearnatError`` for a number out of bounds and a file that cannot be read or used.
     """
@@ -113,16 +113,15 @@ class MaskedQuestionPool:
         return list(shown.values())[::-1]
 
     def _may_show(self, entry: _Entry, example: Example, schema: Schema) -> bool:
-        same_database = entry.db_id == example.db_id
-        if same_database and (not self.same_database or entry.example_id == example.example_id):
+        if not self.same_database and entry.db_id == example.db_id:
             return False
-        if (
-            _folded(entry.demonstration.question) == _folded(example.question)
-            or _folded(example.gold_sql) in entry.gold
-        ):
+        question, gold = entry.demonstration.question, example.gold_sql
+        if _folded(question) == _folded(example.question) or _folded(gold) in entry.gold:
             return False
+        if entry.db_id not in ("", example.db_id):
+            return True
         answer = entry.demonstration.steps[-1].sql
-        return not (same_database and _canonical(answer, schema) == _canonical(example.gold_sql, schema))
+        return entry.example_id != example.example_id and _canonical(answer, schema) != _canonical(gold, schema)
 
     def _join(self, entries: Sequence[_Entry]) -> None:
         before = len(self._entries)
