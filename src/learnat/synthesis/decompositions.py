@@ -72,7 +72,10 @@ def read_records(path: Path) -> Iterator[Record]:
 
 def parse_record(line: bytes) -> SearchTree | Decomposition:
     """What one line holds. Raises ``ValueError`` saying what is wrong with it."""
-    record = json.loads(line)
+    try:
+        record = json.loads(line)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
     if isinstance(record, Mapping) and "nodes" in record:
         return tree_from_json(line.decode("utf-8"))
     if isinstance(record, Mapping) and "steps" in record:
