@@ -10,8 +10,10 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from learnat.benchmarks.types import Benchmark
+from learnat.recipes.launchers import cpus_of_a_job
 from learnat.synthesis.runner import read_summary, synthesize
 from learnat.synthesis.settings import digest, schema_digests, settings_text, source_digest
+from learnat.synthesis.shards import Shard
 from learnat.synthesis.summary import print_summary
 from learnat.synthesis.synthesizer import Synthesizer
 
@@ -26,13 +28,15 @@ def run(cfg: DictConfig) -> None:
     benchmark: Benchmark = instantiate(cfg.data.benchmark)
     synthesizer = synthesizer_of(cfg)
     folder = Path(cfg.run_dir)
+    shard = Shard.parse(cfg.shard) if cfg.shard is not None else None
+    workers = cfg.workers or cpus_of_a_job(shard.count if shard is not None else 1)
     try:
-        synthesize(benchmark, cfg.data.split, synthesizer, folder, cfg.workers)
+        synthesize(benchmark, cfg.data.split, synthesizer, folder, workers, shard=shard)
     except KeyboardInterrupt:
-        print_summary(read_summary(benchmark, cfg.data.split, synthesizer.rules, folder), console)
+        print_summary(read_summary(benchmark, cfg.data.split, synthesizer.rules, folder, shard), console)
         console.print("Interrupted: what is done is kept, the same command with this run_dir goes on.")
         raise
-    print_summary(read_summary(benchmark, cfg.data.split, synthesizer.rules, folder), console)
+    print_summary(read_summary(benchmark, cfg.data.split, synthesizer.rules, folder, shard), console)
 
 
 def synthesizer_of(cfg: DictConfig) -> Synthesizer:

@@ -16,6 +16,7 @@ from learnat.errors import LearnatError
 from learnat.synthesis.engines import in_processes, in_threads, in_turn
 from learnat.synthesis.pruning import PruningRule
 from learnat.synthesis.settings import schema_digests, settings_text, source_digest
+from learnat.synthesis.shards import Shard, Split
 from learnat.synthesis.store import TreeStore
 from learnat.synthesis.summary import Summary, summarize, write_summary
 from learnat.synthesis.synthesizer import Attempt, Synthesizer
@@ -40,6 +41,7 @@ def synthesize(
     out_dir: Path,
     workers: int | None = None,
     console: Console | None = None,
+    shard: Shard | None = None,
 ) -> Path:
     """Make the trees of ``split`` in ``out_dir``: ``trees.jsonl``, ``summary.json`` and ``trees.settings.json``.
 
@@ -50,6 +52,7 @@ def synthesize(
     Args:
         workers: processes; default: the CPUs this process may use. Few questions are done without any.
         console: where progress is shown; default: standard error, and only on a terminal.
+        shard: make the trees of this part of the split only, and write beside them what ``shards.merge`` needs.
 
     Returns:
         The path of ``trees.jsonl``.
@@ -59,7 +62,8 @@ def synthesize(
             writes there; a worker process died; the proposer cannot be had, or left questions without an answer.
         KeyboardInterrupt: after Ctrl-C, when what is done has been written and summed up.
     """
-    examples = benchmark.examples(split)
+    examples = _examples(benchmark, split, shard)
+    whole = Split.of(benchmark, split, [rule.name for rule in synthesizer.rules])
     settings = settings_text(
         {
             "benchmark": benchmark.name,
@@ -68,25 +72,35 @@ def synthesize(
             "synthesizer": synthesizer,
             "schemas": schema_digests(benchmark, examples),
             "code": source_digest(),
+            **(whole.settings(shard) if shard is not None else {}),
         }
     )
     store = TreeStore(out_dir, settings)
     try:
         with store, _Run(benchmark, examples, synthesizer, store, workers, console) as run:
+            if shard is not None:
+                whole.write(out_dir)
             run.grow()
             store.sort(example.example_id for example in examples)
             run.refuse_unanswered()
     finally:
         synthesizer.proposer.close()
-        write_summary(read_summary(benchmark, split, synthesizer.rules, out_dir), out_dir / "summary.json")
+        write_summary(read_summary(benchmark, split, synthesizer.rules, out_dir, shard), out_dir / "summary.json")
     return store.path
 
 
-def read_summary(benchmark: Benchmark, split: str, rules: Sequence[PruningRule], out_dir: Path) -> Summary:
-    """The summary of the trees in ``out_dir`` so far."""
+def _examples(benchmark: Benchmark, split: str, shard: Shard | None) -> list[Example]:
+    examples = benchmark.examples(split)
+    return examples if shard is None else shard.of(examples)
+
+
+def read_summary(
+    benchmark: Benchmark, split: str, rules: Sequence[PruningRule], out_dir: Path, shard: Shard | None = None
+) -> Summary:
+    """The summary of the trees in ``out_dir`` so far, of ``shard`` alone if it is given."""
     return summarize(
         read_trees(out_dir / "trees.jsonl"),
-        {example.example_id: example.difficulty for example in benchmark.examples(split)},
+        {example.example_id: example.difficulty for example in _examples(benchmark, split, shard)},
         [rule.name for rule in rules],
         benchmark.difficulties,
         benchmark.skipped(split),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -12,6 +12,9 @@ from filelock import FileLock, Timeout
 
 from learnat.errors import LearnatError
 from learnat.synthesis.tree import SearchTree, read_trees, tree_to_json
+
+TREES_FILE = "trees.jsonl"
+SETTINGS_FILE = "trees.settings.json"
 
 
 class TreeStore:
@@ -30,7 +33,7 @@ class TreeStore:
 
     def __init__(self, folder: Path, settings: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.path = folder / "trees.jsonl"
+        self.path = folder / TREES_FILE
         self._lock = FileLock(folder / "trees.lock")
         try:
             self._lock.acquire(timeout=0)
@@ -41,7 +44,7 @@ class TreeStore:
         try:
             _cut_torn_line(self.path)
             has_trees = self.path.exists() and self.path.stat().st_size > 0
-            _check_settings(folder / "trees.settings.json", settings, has_trees)
+            _check_settings(folder / SETTINGS_FILE, settings, has_trees)
             self.done = {tree.example_id for tree in read_trees(self.path)} if has_trees else set()
             self._descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         except BaseException:
@@ -49,7 +52,7 @@ class TreeStore:
             raise
 
     def append(self, tree: SearchTree) -> None:
-        data = (tree_to_json(tree) + "\n").encode("utf-8")
+        data = _line(tree)
         while data:  # a full disk or a signal may cut a write short; the rest follows at the end of the file
             data = data[os.write(self._descriptor, data) :]
         self.done.add(tree.example_id)
@@ -61,16 +64,24 @@ class TreeStore:
         first.
         """
         position = {example_id: index for index, example_id in enumerate(order)}
-        written = self.path.read_bytes().splitlines(keepends=True)
         lines: dict[str, bytes] = {}
-        for line in written:
+        for line in self.path.read_bytes().splitlines(keepends=True):
             lines.setdefault(json.loads(line)["example_id"], line)
         ranked = sorted(lines, key=lambda example_id: position.get(example_id, len(position)))
-        if [lines[example_id] for example_id in ranked] == written:
+        self._rewrite([lines[example_id] for example_id in ranked])
+
+    def replace(self, trees: Iterable[SearchTree]) -> None:
+        """Make the file hold these trees in this order, atomically."""
+        kept = {tree.example_id: _line(tree) for tree in trees}
+        self._rewrite(list(kept.values()))
+        self.done = set(kept)
+
+    def _rewrite(self, lines: Sequence[bytes]) -> None:
+        if self.path.read_bytes().splitlines(keepends=True) == lines:
             return
         temporary = self.path.with_suffix(".sorting")
         with temporary.open("wb") as stream:
-            stream.writelines(lines[example_id] for example_id in ranked)
+            stream.writelines(lines)
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(temporary, self.path)
@@ -88,6 +99,10 @@ class TreeStore:
             os.close(self._descriptor)
         finally:
             self._lock.release()
+
+
+def _line(tree: SearchTree) -> bytes:
+    return (tree_to_json(tree) + "\n").encode("utf-8")
 
 
 def _check_settings(path: Path, settings: str, has_trees: bool) -> None:

@@ -1,0 +1,31 @@
+"""How many processes a job of a sweep may use: some of Hydra's launchers start several jobs on one machine."""
+
+from __future__ import annotations
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+
+from learnat.synthesis.runner import usable_cpus
+
+TOGETHER = ("joblib", "submitit_local")
+"""The launchers that run jobs side by side on the machine they are called on."""
+
+
+def cpus_of_a_job(jobs: int) -> int:
+    """The share of this machine's CPUs that one of a sweep's ``jobs`` has to itself.
+
+    Under joblib (up to its ``n_jobs`` at once) and submitit_local the jobs share the CPUs evenly. Ray lets a job have
+    what it asks for, ``hydra.launcher.ray.remote.num_cpus``, one by default. The basic launcher runs one job after
+    another, and Slurm binds a job to its own CPUs: there a job has all that it may use.
+    """
+    cpus = usable_cpus()
+    if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
+        return cpus
+    hydra = HydraConfig.get()
+    name = hydra.runtime.choices["hydra/launcher"]
+    if name == "ray":
+        return int(hydra.launcher.ray.remote.get("num_cpus") or 1)
+    if name not in TOGETHER:
+        return cpus
+    at_once = hydra.launcher.n_jobs if name == "joblib" else jobs
+    return max(cpus // min(jobs, at_once if at_once > 0 else cpus), 1)

@@ -1,0 +1,302 @@
+"""Synthesis on many machines: each makes the trees of one shard of the questions, and a merge makes one file of them.
+
+    python -m learnat.synthesis.shards OUT SHARD_FOLDER…
+
+A sweep's folder may be given in place of its job folders.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import sys
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from learnat.benchmarks.types import Benchmark, Example
+from learnat.errors import LearnatError
+from learnat.synthesis.settings import digest, settings_text
+from learnat.synthesis.store import SETTINGS_FILE, TREES_FILE, TreeStore
+from learnat.synthesis.summary import Summary, print_summary, summarize, write_summary
+from learnat.synthesis.tree import SearchTree, read_trees
+
+SPLIT_FILE = "trees.split.json"
+
+
+Item = TypeVar("Item", Example, "Question")
+
+
+@dataclass(frozen=True)
+class Shard:
+    """The ``index``-th, counted from 1, of ``count`` parts of a split; ``str`` gives ``2/8``, and ``parse`` reads it.
+
+    Raises ``LearnatError`` unless 1 ≤ ``index`` ≤ ``count``.
+    """
+
+    index: int
+    count: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.index <= self.count:
+            raise LearnatError(_not_a_shard(f"{self.index}/{self.count}"))
+
+    @classmethod
+    def parse(cls, text: object) -> Shard:
+        """Raises ``LearnatError`` for anything but ``i/n``."""
+        match = re.fullmatch(r"([0-9]+)/([0-9]+)", str(text))
+        if match is None:
+            raise LearnatError(_not_a_shard(text))
+        return cls(int(match[1]), int(match[2]))
+
+    def __str__(self) -> str:
+        return f"{self.index}/{self.count}"
+
+    def of(self, questions: Sequence[Item]) -> list[Item]:
+        """This shard's part of the whole split's ``questions``, in their order.
+
+        The questions, ordered by database, are cut into ``count`` runs whose lengths differ by one at most. So shards
+        are balanced, and yet a cut parts one database at most: its connection, its parsed schema and the prefix of
+        its prompts stay warm on one machine.
+        """
+        ranked = sorted(range(len(questions)), key=lambda position: questions[position].db_id)
+        start, end = (len(questions) * index // self.count for index in (self.index - 1, self.index))
+        return [questions[position] for position in sorted(ranked[start:end])]
+
+
+def _not_a_shard(text: object) -> str:
+    return f"shard={text} is no shard: write i/n with i from 1 to n, as in shard=2/8 for the second of eight."
+
+
+@dataclass(frozen=True)
+class Question:
+    example_id: str
+    db_id: str
+    difficulty: str
+
+
+@dataclass(frozen=True)
+class Split:
+    """What a merge needs to know of the whole split, written beside every shard's trees (``trees.split.json``).
+
+    ``questions`` are in the benchmark's order; the rest is what ``summarize`` takes.
+    """
+
+    questions: tuple[Question, ...]
+    rules: tuple[str, ...]
+    levels: tuple[str, ...]
+    skipped: int
+
+    @classmethod
+    def of(cls, benchmark: Benchmark, split: str, rules: Iterable[str]) -> Split:
+        examples = benchmark.examples(split)
+        questions = tuple(Question(example.example_id, example.db_id, example.difficulty) for example in examples)
+        return cls(questions, tuple(rules), tuple(benchmark.difficulties), benchmark.skipped(split))
+
+    @classmethod
+    def read(cls, folder: Path) -> Split:
+        """Raises ``LearnatError`` where ``folder`` has no readable ``trees.split.json``."""
+        record = _read_json(folder / SPLIT_FILE)
+        try:
+            questions = tuple(Question(*question) for question in record["questions"])
+            return cls(questions, tuple(record["rules"]), tuple(record["levels"]), int(record["skipped"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise LearnatError(f"{folder / SPLIT_FILE} is damaged: {_AGAIN}") from error
+
+    def text(self) -> str:
+        record = {**asdict(self), "questions": [list(asdict(question).values()) for question in self.questions]}
+        return json.dumps(record, ensure_ascii=False) + "\n"
+
+    def write(self, folder: Path) -> None:
+        temporary = folder / f"{SPLIT_FILE}.new"
+        temporary.write_text(self.text(), encoding="utf-8")
+        os.replace(temporary, folder / SPLIT_FILE)
+
+    def settings(self, shard: Shard) -> dict[str, object]:
+        """What ``trees.settings.json`` says of a shard beyond what it says of a whole split."""
+        return {"shard": str(shard), "questions": len(self.questions), "split_digest": digest(self.text())}
+
+
+def merge(folders: Iterable[Path], out: Path) -> Summary:
+    """Make of all shards of a split, in any order, what one machine would have made: trees, settings, summary.
+
+    Merged again, the same shards leave the same files. The shards themselves are only read.
+
+    Args:
+        folders: what ``synthesize`` wrote for each shard, or folders of such folders (a sweep's).
+        out: where ``trees.jsonl``, ``trees.settings.json`` and ``summary.json`` go; made if it is not there.
+
+    Raises:
+        LearnatError: a shard is missing, there twice, or unfinished; settings differ; a question is there twice or is
+            none of its shard's; a line is torn; ``out`` holds other trees. The message names all such folders.
+    """
+    parts = [_Part.read(folder) for folder in _shard_folders(folders)]
+    if out.resolve() in {part.folder.resolve() for part in parts}:
+        raise LearnatError(f"{out} is itself a shard: name another folder for the merged trees.")
+    settings, split = _common_settings(parts), parts[0].split
+    trees = _all_trees(parts)
+    with TreeStore(out, settings) as store:
+        others = sorted(store.done - trees.keys())
+        if others:
+            raise LearnatError(
+                f"{out} holds trees of {len(others)} questions that no shard has ({others[0]}, for one): "
+                "name another folder for the merged trees."
+            )
+        store.replace(trees[question.example_id] for question in split.questions)
+    difficulty = {question.example_id: question.difficulty for question in split.questions}
+    summary = summarize(trees.values(), difficulty, split.rules, split.levels, split.skipped)
+    write_summary(summary, out / "summary.json")
+    return summary
+
+
+_AGAIN = "run synthesize.py again with that run_dir and the same settings, it goes on where it stopped."
+_OWN_SETTINGS = ("shards", "questions", "split_digest", "schemas")
+"""Settings of a shard that the merged trees do not have, or have otherwise."""
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A shard's folder. ``settings`` has the number of ``shards`` in place of ``shard``."""
+
+    folder: Path
+    shard: Shard
+    settings: Mapping[str, Any]
+    split: Split = field(repr=False)
+
+    @classmethod
+    def read(cls, folder: Path) -> _Part:
+        settings = _read_json(folder / SETTINGS_FILE)
+        if "shard" not in settings:
+            raise LearnatError(f"{folder} holds the trees of a whole split, not of a shard: leave it out.")
+        shard, split = Shard.parse(settings.pop("shard")), Split.read(folder)
+        if digest(split.text()) != settings.get("split_digest"):
+            raise LearnatError(f"{folder / SPLIT_FILE} is not the one its trees were made with: {_AGAIN}")
+        return cls(folder, shard, {**settings, "shards": shard.count}, split)
+
+    def trees(self) -> tuple[dict[str, SearchTree], list[str]]:
+        """The trees by example id, and what is wrong with them."""
+        path = self.folder / TREES_FILE
+        trees: dict[str, SearchTree] = {}
+        twice: list[str] = []
+        for tree in read_trees(path) if path.exists() else ():
+            twice += [tree.example_id] if tree.example_id in trees else []
+            trees[tree.example_id] = tree
+        own = {question.example_id for question in self.shard.of(self.split.questions)}
+        strange, done = sorted(trees.keys() - own), len(trees.keys() & own)
+        wrong = [f"is unfinished: {done:,} of {len(own):,} questions"] if done < len(own) else []
+        wrong += ["has a torn last line"] if _is_torn(path) else []
+        wrong += [f"holds {twice[0]} twice"] if twice else []
+        wrong += [f"holds {strange[0]}, which is no question of this shard"] if strange else []
+        return trees, [f"{self.folder} (shard {self.shard}) {what}" for what in wrong]
+
+
+def _shard_folders(folders: Iterable[Path]) -> list[Path]:
+    """The folders with settings of their own, or else their subfolders that have them; each once."""
+    found: dict[Path, Path] = {}
+    for folder in folders:
+        inside = sorted(path.parent for path in folder.glob(f"*/{SETTINGS_FILE}"))
+        own = (folder / SETTINGS_FILE).is_file() and ("shard" in _read_json(folder / SETTINGS_FILE) or not inside)
+        if not own and not inside:
+            raise LearnatError(f"{folder} is no shard's folder: it has no {SETTINGS_FILE}, nor has a folder in it.")
+        found.update({path.resolve(): path for path in ([folder] if own else inside)})
+    return list(found.values())
+
+
+def _common_settings(parts: Sequence[_Part]) -> str:
+    """The settings of the merged trees; raises ``LearnatError`` naming the keys in which shards differ."""
+    first = parts[0]
+    schemas: dict[str, str] = {}
+    differing = []
+    for part in parts:
+        own = part.settings.get("schemas", {})
+        shared = {name: own.get(name, schema) for name, schema in schemas.items()}
+        keys = [*_differing_keys({**first.settings, "schemas": schemas}, {**part.settings, "schemas": shared})]
+        differing += [f"{part.folder} (shard {part.shard}): {', '.join(keys)}"] if keys else []
+        schemas = {**own, **schemas}
+    if differing:
+        lines = "\n".join(differing)
+        raise LearnatError(
+            f"The shards were made with other settings than {first.folder} (shard {first.shard}), in these keys:\n"
+            f"{lines}\nMake all shards with the same code, data and command but for shard and run_dir."
+        )
+    common = {key: value for key, value in first.settings.items() if key not in _OWN_SETTINGS}
+    return settings_text({**common, "schemas": schemas})
+
+
+def _differing_keys(one: Any, other: Any, prefix: str = "") -> Iterator[str]:
+    if isinstance(one, dict) and isinstance(other, dict):
+        for key in sorted(one.keys() | other.keys()):
+            yield from _differing_keys(one.get(key), other.get(key), f"{prefix}.{key}" if prefix else key)
+    elif one != other:
+        yield prefix
+
+
+def _all_trees(parts: Sequence[_Part]) -> dict[str, SearchTree]:
+    """The trees of all shards by example id; raises ``LearnatError`` unless each question has one."""
+    by_shard = defaultdict(list)
+    for part in parts:
+        by_shard[part.shard].append(part)
+    problems = []
+    trees: dict[str, SearchTree] = {}
+    count = parts[0].shard.count
+    for shard in (Shard(index, count) for index in range(1, count + 1)):
+        own = by_shard[shard]
+        if not own:
+            problems.append(f"shard {shard} is missing")
+        elif len(own) > 1:
+            problems.append(f"shard {shard} is there {len(own)} times: {', '.join(str(part.folder) for part in own)}")
+        for part in own:
+            found, wrong = part.trees()
+            problems += wrong
+            trees.update(found)
+    if problems:
+        lines = "\n".join(problems)
+        raise LearnatError(
+            f"The shards cannot be merged:\n{lines}\n"
+            f"Name every shard's folder once. Where a shard is missing, unfinished or torn, {_AGAIN}"
+        )
+    return trees
+
+
+def _is_torn(path: Path) -> bool:
+    if not path.exists() or path.stat().st_size == 0:
+        return False
+    with path.open("rb") as stream:
+        stream.seek(-1, os.SEEK_END)
+        return stream.read() != b"\n"
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise LearnatError(f"{path} cannot be read ({error}): {_AGAIN}") from error
+    if not isinstance(record, dict):
+        raise LearnatError(f"{path} is damaged: {_AGAIN}")
+    return record
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m learnat.synthesis.shards", description="Merge the shards of a synthesis into one trees.jsonl."
+    )
+    parser.add_argument("out", type=Path, metavar="OUT", help="folder for the merged trees, made if it is not there")
+    parser.add_argument(
+        "folders", type=Path, nargs="+", metavar="SHARD_FOLDER", help="a shard's run folder, or a sweep's folder"
+    )
+    options = parser.parse_args(arguments)
+    try:
+        print_summary(merge(options.folders, options.out))
+    except LearnatError as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(options.out / TREES_FILE)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
