@@ -64,6 +64,7 @@ def synthesize(
     """
     examples = _examples(benchmark, split, shard)
     whole = Split.of(benchmark, split, [rule.name for rule in synthesizer.rules])
+    learns = synthesizer.proposer.round_size is not None
     settings = settings_text(
         {
             "benchmark": benchmark.name,
@@ -72,7 +73,7 @@ def synthesize(
             "synthesizer": synthesizer,
             "schemas": schema_digests(benchmark, examples),
             "code": source_digest(),
-            **(whole.settings(shard) if shard is not None else {}),
+            **(whole.settings(shard, learns) if shard is not None else {}),
         }
     )
     store = TreeStore(out_dir, settings)

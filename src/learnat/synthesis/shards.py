@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 from learnat.benchmarks.types import Benchmark, Example
 from learnat.errors import LearnatError
 from learnat.synthesis.settings import digest, settings_text
-from learnat.synthesis.store import SETTINGS_FILE, TREES_FILE, TreeStore
+from learnat.synthesis.store import SETTINGS_FILE, TREES_FILE, TreeStore, is_torn
 from learnat.synthesis.summary import Summary, print_summary, summarize, write_summary
 from learnat.synthesis.tree import SearchTree, read_trees
 
@@ -74,6 +74,8 @@ def _not_a_shard(text: object) -> str:
 
 @dataclass(frozen=True)
 class Question:
+    """What a merge needs to know of an ``Example``."""
+
     example_id: str
     db_id: str
     difficulty: str
@@ -116,9 +118,14 @@ class Split:
         temporary.write_text(self.text(), encoding="utf-8")
         os.replace(temporary, folder / SPLIT_FILE)
 
-    def settings(self, shard: Shard) -> dict[str, object]:
-        """What ``trees.settings.json`` says of a shard beyond what it says of a whole split."""
-        return {"shard": str(shard), "questions": len(self.questions), "split_digest": digest(self.text())}
+    def settings(self, shard: Shard, learns: bool) -> dict[str, object]:
+        """What ``trees.settings.json`` says of a shard beyond what it says of a whole split.
+
+        A proposer that ``learns`` from trees learns from its shard's alone, so that merged trees are not what one
+        machine would have made: they keep saying so.
+        """
+        alone = {"learned_in_shards": shard.count} if learns else {}
+        return {"shard": str(shard), "questions": len(self.questions), "split_digest": digest(self.text()), **alone}
 
 
 def merge(folders: Iterable[Path], out: Path) -> Summary:
@@ -188,7 +195,7 @@ class _Part:
         own = {question.example_id for question in self.shard.of(self.split.questions)}
         strange, done = sorted(trees.keys() - own), len(trees.keys() & own)
         wrong = [f"is unfinished: {done:,} of {len(own):,} questions"] if done < len(own) else []
-        wrong += ["has a torn last line"] if _is_torn(path) else []
+        wrong += ["has a torn last line"] if is_torn(path) else []
         wrong += [f"holds {twice[0]} twice"] if twice else []
         wrong += [f"holds {strange[0]}, which is no question of this shard"] if strange else []
         return trees, [f"{self.folder} (shard {self.shard}) {what}" for what in wrong]
@@ -262,21 +269,12 @@ def _all_trees(parts: Sequence[_Part]) -> dict[str, SearchTree]:
     return trees
 
 
-def _is_torn(path: Path) -> bool:
-    if not path.exists() or path.stat().st_size == 0:
-        return False
-    with path.open("rb") as stream:
-        stream.seek(-1, os.SEEK_END)
-        return stream.read() != b"\n"
-
-
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise LearnatError(f"{path} cannot be read ({error}): {_AGAIN}") from error
-    if not isinstance(record, dict):
-        raise LearnatError(f"{path} is damaged: {_AGAIN}")
+    assert isinstance(record, dict)
     return record
 
 

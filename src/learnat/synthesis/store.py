@@ -141,6 +141,15 @@ def _merged(path: Path, settings: str) -> str:
     return json.dumps({**new, **schemas}, indent=2, sort_keys=True) + "\n"
 
 
+def is_torn(path: Path) -> bool:
+    """Whether the last line lacks its newline: a writer was killed, or is at work."""
+    if not path.exists() or path.stat().st_size == 0:
+        return False
+    with path.open("rb") as stream:
+        stream.seek(-1, os.SEEK_END)
+        return stream.read() != b"\n"
+
+
 def _cut_torn_line(path: Path) -> None:
     """Truncate after the last newline: what follows it is a line that a kill cut short."""
     if not path.exists():
