@@ -23,6 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from learnat.errors import LearnatError
 from learnat.recipes.config_check import check_overrides
+from learnat.recipes.launchers import let_jobs_spawn
 from learnat.recipes.provenance import FILE_NAME, write_provenance
 from learnat.recipes.sweep import ERROR_FILE, objective, print_run_folder
 
@@ -66,6 +67,7 @@ def _run_job(recipe: Recipe, cfg: DictConfig) -> float | None:
     # Under torchrun every rank runs the same command: the first one speaks for all.
     first_rank = os.environ.get("RANK", "0") == "0"
     code = 0
+    let_jobs_spawn()
     (folder / ERROR_FILE).unlink(missing_ok=True)
     try:
         _complete(cfg, folder)

@@ -1,11 +1,11 @@
-"""How many processes a job of a sweep may use: some of Hydra's launchers start several jobs on one machine."""
+"""What a job has to know of the launcher that started it: Hydra's joblib, submitit, Ray or basic one."""
 
 from __future__ import annotations
 
+import multiprocessing
+
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-
-from learnat.synthesis.runner import usable_cpus
 
 TOGETHER = ("joblib", "submitit_local")
 """The launchers that run jobs side by side on the machine they are called on."""
@@ -18,6 +18,8 @@ def cpus_of_a_job(jobs: int) -> int:
     what it asks for, ``hydra.launcher.ray.remote.num_cpus``, one by default. The basic launcher runs one job after
     another, and Slurm binds a job to its own CPUs: there a job has all that it may use.
     """
+    from learnat.synthesis.runner import usable_cpus
+
     cpus = usable_cpus()
     if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
         return cpus
@@ -29,3 +31,13 @@ def cpus_of_a_job(jobs: int) -> int:
         return cpus
     at_once = hydra.launcher.n_jobs if name == "joblib" else jobs
     return max(cpus // min(jobs, at_once if at_once > 0 else cpus), 1)
+
+
+def let_jobs_spawn() -> None:
+    """Make the processes that this one spawns start under every launcher.
+
+    A spawned process is told its parent's default start method, and joblib's workers have one of their own, ``loky``,
+    which it has not heard of: it would end before it began.
+    """
+    if multiprocessing.get_start_method(allow_none=True) not in (None, *multiprocessing.get_all_start_methods()):
+        multiprocessing.set_start_method("spawn", force=True)

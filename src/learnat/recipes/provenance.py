@@ -67,14 +67,16 @@ def write_provenance(folder: Path, cfg: DictConfig, **known: Any) -> None:
     (folder / FILE_NAME).write_text(text + "\n", encoding="utf-8")
 
 
-def keep_settings(folder: Path, cfg: DictConfig, data_hash: Mapping[str, str]) -> None:
+def keep_settings(folder: Path, cfg: DictConfig, **known: Any) -> None:
     """Remember what the run in ``folder`` depends on, so that a rerun there resumes the same run or none.
+
+    That is the config and what is ``known`` beyond it; a key of both, such as a file's path, is kept as it is known.
 
     Raises ``LearnatError`` naming the keys that differ from an earlier run's.
     """
     config = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(config, dict)
-    now = _flat({k: v for k, v in config.items() if k not in FREE_KEYS} | {"data_hash": dict(data_hash)})
+    now = _flat({k: v for k, v in config.items() if k not in FREE_KEYS} | known)
     path = folder / SETTINGS_FILE
     if path.is_file():
         before = json.loads(path.read_text(encoding="utf-8"))

@@ -22,6 +22,7 @@ from rich.console import Console
 
 from learnat.benchmarks.types import Benchmark
 from learnat.errors import LearnatError
+from learnat.recipes.given_trees import check_trees, file_digest, trees_record
 from learnat.recipes.provenance import keep_settings, write_provenance
 from learnat.recipes.scoring import Scorer, progress_bar
 from learnat.recipes.synthesize import ensure_trees
@@ -53,7 +54,7 @@ class Stage:
 
 
 def train(cfg: DictConfig) -> None:
-    """Synthesis if its trees are missing → SFT → preference training, each stage scored; see conf/train.yaml."""
+    """Synthesis if its trees are neither given nor cached → SFT → preference training, each stage scored; see conf/train.yaml."""
     folder = Path(cfg.run_dir)
     L.seed_everything(cfg.seed, verbose=False)
     _check_devices(cfg.trainer)
@@ -63,11 +64,15 @@ def train(cfg: DictConfig) -> None:
     style = PromptStyle(cfg.data.schema_style, cfg.data.samples)
     splits = [cfg.data.train_split, *cfg.data.eval_splits]
     data_hash = {split: benchmark.fingerprint(split) for split in dict.fromkeys(splits)}
-    keep_settings(folder, cfg, data_hash)
-    trees = ensure_trees(cfg, benchmark, cfg.data.train_split, Path(cfg.cache_dir))
+    given = Path(cfg.trees) if cfg.trees is not None else None
+    if given is not None:
+        console.print(check_trees(given, benchmark, cfg.data.train_split))
+    keep_settings(folder, cfg, data_hash=data_hash, trees=file_digest(given) if given is not None else None)
+    trees = given or ensure_trees(cfg, benchmark, cfg.data.train_split, Path(cfg.cache_dir))
     policy, done = _initial_policy(cfg, benchmark, style, trees)
     decoding = OmegaConf.to_container(cfg.inference)
-    write_provenance(folder, cfg, data_hash=data_hash, prompt_hash=policy.style.hash, decoding=decoding)
+    known = {"data_hash": data_hash, "prompt_hash": policy.style.hash, "trees": trees_record(trees)}
+    write_provenance(folder, cfg, decoding=decoding, **known)
     with ExecutorPool(cfg.workers, max_rows=cfg.executor.max_rows) as pool:
         scorer = Scorer(benchmark, cfg.data.eval_splits, generation, folder, pool, cfg.executor.timeout_s)
         if done != "untrained" or cfg.score_untrained:
