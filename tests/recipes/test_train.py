@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,30 @@ def test_preference_training_starts_from_a_given_checkpoint(tmp_path: Path, cach
     assert metrics(tmp_path / "b")["sft"]["dev_seen"]["ex"] == metrics(tmp_path / "a")["sft"]["dev_seen"]["ex"]
 
 
+def test_given_trees_are_learned_from_wherever_they_lie_until_they_change(
+    tmp_path: Path, cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    short = ["loss=sft", "score_untrained=false"]
+    train(config(tmp_path / "made", cache, *short))
+    made = json.loads((tmp_path / "made" / "provenance.json").read_text())["trees"]
+    assert made["settings"]["split"] == "train"
+    here, there = tmp_path / "here.jsonl", tmp_path / "there.jsonl"
+    shutil.copy(made["path"], here)
+    train(config(tmp_path / "given", cache, *short, f"trees={here}"))
+    assert f"trees: 24 of 24 questions, 24 solved, from {here}" in capsys.readouterr().out
+    given = json.loads((tmp_path / "given" / "provenance.json").read_text())["trees"]
+    assert given == {"path": str(here), "digest": made["digest"], "settings": None}
+    weights = [(tmp_path / run / "checkpoints" / "sft" / "model.safetensors").read_bytes() for run in ("made", "given")]
+    assert weights[0] == weights[1]
+
+    here.rename(there)
+    train(config(tmp_path / "given", cache, *short, f"trees={there}"))
+    assert "sft: complete" in capsys.readouterr().out
+    there.write_text("".join(there.read_text().splitlines(keepends=True)[1:]))
+    with pytest.raises(LearnatError, match=rf"other settings: trees \({made['digest']} → [0-9a-f]{{16}}\)\. Give"):
+        train(config(tmp_path / "given", cache, *short, f"trees={there}"))
+
+
 def test_a_context_too_short_for_any_question_says_so(tmp_path: Path, cache: Path) -> None:
     with pytest.raises(LearnatError, match=r"no solved paths to train on .* longer than model.context_length=20"):
         train(config(tmp_path, cache, "loss=sft", "model.context_length=20", "score_untrained=false"))
@@ -143,6 +168,7 @@ def test_adapters_go_through_the_whole_recipe(tmp_path: Path, cache: Path) -> No
         (["packing.layout=pakced"], "Did you mean 'packed'"),
         (["inference.device=gpu"], "inference.device='gpu' is not known"),
         (["loss.pairs.rejected=randm"], "Did you mean 'random'"),
+        (["trees=nowhere.jsonl"], "nowhere.jsonl: no tree file can be read there"),
         (["warm_start=none", "warm_start.checkpoint=x"], "leave warm_start.checkpoint out"),
     ],
 )

@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,13 +19,14 @@ from hypothesis import strategies as st
 from learnat.benchmarks.generated import GeneratedBenchmark
 from learnat.errors import LearnatError
 from learnat.synthesis.proposers.ast import AstProposer
+from learnat.synthesis.proposers.base import Proposer
 from learnat.synthesis.pruning import Included, Parses, Runs
 from learnat.synthesis.reward import AstReward
 from learnat.synthesis.runner import synthesize
 from learnat.synthesis.search import MctsSearch
 from learnat.synthesis.shards import Question, Shard, main, merge
 from learnat.synthesis.synthesizer import Synthesizer
-from learnat.synthesis.tree import read_trees, tree_to_json
+from learnat.synthesis.tree import SearchTree, read_trees, tree_to_json
 
 QUESTIONS = 11
 COUNT = 3
@@ -65,13 +66,20 @@ def test_anything_else_is_refused_with_the_way_out(text: object) -> None:
 # --- the merge -------------------------------------------------------------------------------------------------------
 
 
-def make(cache: Path, folder: Path, shard: Shard | None = None, seed: int = 1, limit: int = QUESTIONS) -> Path:
+def make(
+    cache: Path,
+    folder: Path,
+    shard: Shard | None = None,
+    seed: int = 1,
+    limit: int = QUESTIONS,
+    proposer: Proposer | None = None,
+) -> Path:
     """One machine's run on the generated benchmark, of all or of a shard; its folder."""
     benchmark = GeneratedBenchmark(
         cache_dir=cache, num_databases=3, num_unseen_databases=1, train_questions=24, dev_questions=12, limit=limit
     )
     rules = (Parses(), Runs(), Included())
-    synthesizer = Synthesizer(AstProposer(), MctsSearch(), rules, AstReward(), seed=seed)
+    synthesizer = Synthesizer(proposer or AstProposer(), MctsSearch(), rules, AstReward(), seed=seed)
     synthesize(benchmark, "dev_seen", synthesizer, folder, workers=1, shard=shard)
     return folder
 
@@ -145,6 +153,23 @@ def test_more_shards_than_questions_leave_some_empty(made: Path, tmp_path: Path)
 def test_one_shard_of_one_is_a_whole(made: Path, tmp_path: Path) -> None:
     merge([make(made / "cache", tmp_path / "only", Shard(1, 1))], tmp_path / "out")
     assert without_seconds(tmp_path / "out") == without_seconds(made / "whole")
+
+
+class Learning(AstProposer):
+    """Takes its questions in rounds, as one does that shows solved ones in later prompts."""
+
+    round_size = 2
+
+    def learn(self, trees: Sequence[SearchTree]) -> None:
+        assert len(trees) == 2
+
+
+def test_shards_that_learned_each_for_itself_do_not_pass_for_one_machine_s_run(made: Path, tmp_path: Path) -> None:
+    for index in (1, 2):
+        make(made / "cache", tmp_path / str(index), Shard(index, 2), proposer=Learning())
+    merge([tmp_path], tmp_path / "out")
+    with pytest.raises(LearnatError, match=r"other settings: learned_in_shards "):
+        make(made / "cache", tmp_path / "out", proposer=Learning())
 
 
 def test_a_shard_s_folder_goes_on_with_the_same_shard_only(made: Path, shards: Path) -> None:

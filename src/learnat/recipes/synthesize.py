@@ -21,14 +21,14 @@ console = Console(soft_wrap=True)
 
 
 def run(cfg: DictConfig) -> None:
-    """Write trees.jsonl and summary.json of ``cfg.data.split`` into the run folder and print the summary.
+    """Write trees.jsonl and summary.json of ``cfg.data.split``, or of ``cfg.shard`` of it, into the run folder.
 
     The same command with the same ``run_dir`` goes on where it stopped. Raises ``LearnatError`` as ``synthesize`` does.
     """
+    shard = Shard.parse(cfg.shard) if cfg.shard is not None else None
     benchmark: Benchmark = instantiate(cfg.data.benchmark)
     synthesizer = synthesizer_of(cfg)
     folder = Path(cfg.run_dir)
-    shard = Shard.parse(cfg.shard) if cfg.shard is not None else None
     workers = cfg.workers or cpus_of_a_job(shard.count if shard is not None else 1)
     try:
         synthesize(benchmark, cfg.data.split, synthesizer, folder, workers, shard=shard)

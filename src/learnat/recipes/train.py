@@ -54,7 +54,7 @@ class Stage:
 
 
 def train(cfg: DictConfig) -> None:
-    """Synthesis if its trees are neither given nor cached → SFT → preference training, each stage scored; see conf/train.yaml."""
+    """Trees, made if there are none → SFT → preference training, each stage scored; see conf/train.yaml."""
     folder = Path(cfg.run_dir)
     L.seed_everything(cfg.seed, verbose=False)
     _check_devices(cfg.trainer)
