@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
 from learnat.benchmarks.types import Benchmark, Example
 from learnat.errors import LearnatError
+from learnat.synthesis.decompositions import content_digest
 from learnat.synthesis.tree import SearchTree, read_trees
 
 
@@ -55,17 +55,8 @@ def _differences(tree: SearchTree, example: Example) -> list[str]:
     ]
 
 
-def file_digest(path: Path) -> str:
-    """Sixteen hexadecimal digits that identify the content of ``path``."""
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while piece := stream.read(1 << 20):
-            digest.update(piece)
-    return digest.hexdigest()[:16]
-
-
 def trees_record(path: Path) -> dict[str, Any]:
     """What a run's provenance says of its trees; ``settings`` is None where nothing beside the file tells them."""
     settings = path.with_suffix(".settings.json")
     made_with = json.loads(settings.read_text(encoding="utf-8")) if settings.is_file() else None
-    return {"path": str(path), "digest": file_digest(path), "settings": made_with}
+    return {"path": str(path), "digest": content_digest(path), "settings": made_with}

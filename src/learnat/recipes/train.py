@@ -22,11 +22,12 @@ from rich.console import Console
 
 from learnat.benchmarks.types import Benchmark
 from learnat.errors import LearnatError
-from learnat.recipes.given_trees import check_trees, file_digest, trees_record
+from learnat.recipes.given_trees import check_trees, trees_record
 from learnat.recipes.provenance import keep_settings, write_provenance
 from learnat.recipes.scoring import Scorer, progress_bar
 from learnat.recipes.synthesize import ensure_trees
 from learnat.sql.execution import ExecutorPool
+from learnat.synthesis.decompositions import content_digest
 from learnat.synthesis.tree import Step, read_trees
 from learnat.training import models
 from learnat.training.callbacks import resume_file
@@ -67,7 +68,7 @@ def train(cfg: DictConfig) -> None:
     given = Path(cfg.trees) if cfg.trees is not None else None
     if given is not None:
         console.print(check_trees(given, benchmark, cfg.data.train_split))
-    keep_settings(folder, cfg, data_hash=data_hash, trees=file_digest(given) if given is not None else None)
+    keep_settings(folder, cfg, data_hash=data_hash, trees=content_digest(given) if given is not None else None)
     trees = given or ensure_trees(cfg, benchmark, cfg.data.train_split, Path(cfg.cache_dir))
     policy, done = _initial_policy(cfg, benchmark, style, trees)
     decoding = OmegaConf.to_container(cfg.inference)
