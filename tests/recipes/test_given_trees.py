@@ -11,7 +11,8 @@ import pytest
 
 from learnat.benchmarks.generated import GeneratedBenchmark
 from learnat.errors import LearnatError
-from learnat.recipes.given_trees import check_trees, file_digest, trees_record
+from learnat.recipes.given_trees import check_trees, trees_record
+from learnat.synthesis.decompositions import content_digest
 from learnat.synthesis.tree import SearchTree, TreeStats, tree_to_json
 
 QUESTIONS = 6
@@ -82,9 +83,9 @@ def test_a_file_that_is_not_there_is_named(benchmark_of_six: GeneratedBenchmark,
 
 def test_the_record_has_content_and_settings(benchmark_of_six: GeneratedBenchmark, tmp_path: Path) -> None:
     path = write(tmp_path / "trees.jsonl", benchmark_of_six)
-    assert trees_record(path) == {"path": str(path), "digest": file_digest(path), "settings": None}
+    assert trees_record(path) == {"path": str(path), "digest": content_digest(path), "settings": None}
     (tmp_path / "trees.settings.json").write_text('{"seed": 1}')
     assert trees_record(path)["settings"] == {"seed": 1}
-    before = file_digest(path)
+    before = content_digest(path)
     path.write_text(path.read_text().rstrip("\n"))
-    assert file_digest(path) != before
+    assert content_digest(path) != before
