@@ -136,7 +136,8 @@ _SQL_KEYS = ("sql", "sqlquery", "query", "subsql", "sqlite", "statement", "sqlst
 _QUESTION_KEYS = ("subquestion", "question", "substep", "step", "description", "subproblem", "title")
 _DECODER = json.JSONDecoder(strict=False)
 _FENCE = re.compile(r"```[ \t]*(?:sql|sqlite)[ \t]*\n(.*?)(?:```|\Z)", re.DOTALL | re.IGNORECASE)
-_BRACKET = re.compile(r"[{\[]")
+# Where an object or a list of objects may begin; lists of other things hold no step.
+_BRACKET = re.compile(r"\{|\[(?=\s*[{\]])")
 _FENCED = re.compile(r"\A\s*```[^\n]*\n(.*?)(?:```)?\s*\Z", re.DOTALL)
 _MAX_DEPTH = 6
 
