@@ -9,15 +9,16 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
-from omegaconf import OmegaConf
 
 from learnat.errors import LearnatError
-from learnat.synthesis.demonstrations import Demonstration
+from learnat.synthesis.demonstrations import Demonstration, MaskedQuestionPool
 from learnat.synthesis.growth import Budget
 from learnat.synthesis.proposers.base import Request, Unanswered
 from learnat.synthesis.proposers.openai import OpenAIProposer
@@ -369,12 +370,22 @@ def test_demonstrations_are_shown_and_the_pool_learns(
     assert pool._told == [f"train/{number}" for number in range(10)]
 
 
+def composed(*overrides: str) -> Any:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        chosen = ["proposer=openai", "proposer.model=m", "cache_dir=cache", *overrides]
+        return compose("synthesize", overrides=chosen).proposer
+
+
 def test_config_defaults_are_the_class_s_own() -> None:
-    cfg = OmegaConf.create({"proposer": OmegaConf.load(CONF / "proposer" / "openai.yaml"), "cache_dir": "cache"})
-    cfg.proposer.model = "m"
-    OmegaConf.resolve(cfg)
-    proposer = instantiate(cfg.proposer, _convert_="all")
+    cfg = composed()
+    proposer = instantiate(cfg, _convert_="all")
     default = OpenAIProposer("m", cache="cache/replies.sqlite")
-    assert vars(proposer).keys() == vars(default).keys()
-    for name in OmegaConf.to_container(OmegaConf.load(CONF / "proposer" / "openai.yaml")):  # type: ignore[union-attr]
-        assert name == "_target_" or getattr(proposer, name) == getattr(default, name), name
+    for name in set(cfg) - {"_target_"}:
+        assert getattr(proposer, name) == getattr(default, name), name
+    assert {field.name for field in fields(OpenAIProposer)} == set(cfg) - {"_target_"}
+
+
+def test_a_pool_of_demonstrations_is_chosen_as_a_group() -> None:
+    proposer = instantiate(composed("proposer/demonstrations=masked_question"), _convert_="all")
+    assert isinstance(proposer.demonstrations, MaskedQuestionPool)
+    assert proposer.round_size == proposer.demonstrations.round_size
