@@ -1,0 +1,186 @@
+"""The openai proposer against a real server: ``transformers serve`` with a model made here."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from learnat.benchmarks.generated import GeneratedBenchmark
+from learnat.synthesis.growth import Budget
+from learnat.synthesis.proposers.base import Request
+from learnat.synthesis.proposers.chat import ChatPrompt
+from learnat.synthesis.proposers.openai import OpenAIProposer
+from learnat.synthesis.pruning import Included, Parses, Runs
+from learnat.synthesis.reward import AstReward
+from learnat.synthesis.runner import synthesize
+from learnat.synthesis.search import MctsSearch
+from learnat.synthesis.synthesizer import Synthesizer
+from learnat.synthesis.tree import SearchTree, children, read_trees
+from tests.synthesis.chat_model import make_chat_model
+
+pytestmark = pytest.mark.slow
+
+QUESTIONS = 200
+CONCURRENCY = 16
+K = 2
+START_UP_S = 120
+
+PROMPT = {"schema_style": "compact", "samples": 0}
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    name: str
+    base_url: str
+    log: Path
+
+    def requests(self) -> int:
+        """Chat completions in the server's own log."""
+        return self.log.read_text().count("POST /v1/chat/completions")
+
+
+@pytest.fixture(scope="session")
+def benchmark(tmp_path_factory: pytest.TempPathFactory) -> GeneratedBenchmark:
+    return GeneratedBenchmark(
+        cache_dir=tmp_path_factory.mktemp("generated"),
+        num_databases=1,
+        num_unseen_databases=1,
+        train_questions=QUESTIONS,
+        limit=QUESTIONS,
+    )
+
+
+def replies(benchmark: GeneratedBenchmark, count: int = 4) -> list[str]:
+    """One step over one table each, of tables that the questions are about."""
+    schema = benchmark.database(benchmark.examples("train")[0].db_id).schema
+    steps = [
+        {"sub_question": f"List the {table.name}s.", "sql": f"SELECT {table.columns[1].name} FROM {table.name}"}
+        for table in schema.tables[:count]
+    ]
+    return [json.dumps({"steps": [step]}) for step in steps]
+
+
+@pytest.fixture(scope="session")
+def served(benchmark: GeneratedBenchmark, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedModel]:
+    pytest.importorskip("openai")
+    pytest.importorskip("fastapi")
+    pytest.importorskip("uvicorn")
+    home = tmp_path_factory.mktemp("served")
+    schema = benchmark.database(benchmark.examples("train")[0].db_id).schema
+    prompt = ChatPrompt(**PROMPT)  # type: ignore[arg-type]
+    chats = [
+        prompt.messages(Request(example, schema, (), K, 0, random.Random(0))) for example in benchmark.examples("train")
+    ]
+    make_chat_model(home / "model", chats, replies(benchmark))
+    (home / "hub").mkdir()
+    environment = {**os.environ, "HF_HOME": str(home), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    with closing(socket.socket()) as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    log = home / "server.log"
+    command = [str(Path(sys.executable).with_name("transformers")), "serve", str(home / "model")]
+    with log.open("w") as stream:
+        server = subprocess.Popen(
+            [*command, "--host", "127.0.0.1", "--port", str(port), "--device", "cpu"],
+            env=environment,
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        _wait_until_healthy(f"http://127.0.0.1:{port}/health", server, log)
+        yield ServedModel(str(home / "model"), f"http://127.0.0.1:{port}/v1", log)
+    finally:
+        server.terminate()
+        try:
+            server.wait(10)
+        except subprocess.TimeoutExpired:
+            server.kill()
+
+
+def _wait_until_healthy(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + START_UP_S
+    while time.monotonic() < deadline and server.poll() is None:
+        try:
+            with urllib.request.urlopen(url, timeout=5):
+                return
+        except OSError:
+            time.sleep(0.2)
+    pytest.fail(f"transformers serve did not start:\n{log.read_text()}")
+
+
+class WatchedProposer(OpenAIProposer):
+    """Notes how many calls were under way at once."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._count_lock = threading.Lock()
+        self._under_way = self._most = 0
+
+    def propose(self, request: Request):  # type: ignore[no-untyped-def]
+        with self._count_lock:
+            self._under_way += 1
+            self._most = max(self._most, self._under_way)
+        try:
+            return super().propose(request)
+        finally:
+            with self._count_lock:
+                self._under_way -= 1
+
+
+def trees_of(benchmark: GeneratedBenchmark, proposer: OpenAIProposer, folder: Path) -> list[SearchTree]:
+    search = MctsSearch(k=K, budget=Budget(max_calls=2))
+    synthesizer = Synthesizer(proposer, search, [Parses(), Runs(), Included()], AstReward())
+    return list(read_trees(synthesize(benchmark, "train", synthesizer, folder)))
+
+
+def test_questions_at_once_and_again_from_the_cache(
+    benchmark: GeneratedBenchmark, served: ServedModel, tmp_path: Path
+) -> None:
+    def proposer(base_url: str) -> WatchedProposer:
+        return WatchedProposer(
+            served.name,
+            base_url,
+            concurrency=CONCURRENCY,
+            max_reply_tokens=64,
+            cache=tmp_path / "replies.sqlite",
+            **PROMPT,  # type: ignore[arg-type]
+        )
+
+    asking = proposer(served.base_url)
+    trees = trees_of(benchmark, asking, tmp_path / "asked")
+    assert len(trees) == QUESTIONS and asking._most == CONCURRENCY
+    calls = sum(tree.stats.calls for tree in trees)
+    assert served.requests() == calls > QUESTIONS
+    assert all(tree.stats.cached_calls == 0 and tree.stats.prompt_tokens > 0 for tree in trees)
+
+    # What the model says are steps like those of an LLM: some right, some wrong, some worth nothing.
+    nodes = [node for tree in trees for node in tree.nodes]
+    assert {node.source for node in nodes} == {f"openai:{served.name}"}
+    verdicts = Counter(node.pruned_by for node in nodes)
+    assert verdicts[None] > QUESTIONS / 10 and verdicts["included"] > QUESTIONS / 10
+    assert sum(not tree.nodes for tree in trees) < QUESTIONS / 4
+    assert any(children(tree, node.id) for tree in trees for node in tree.nodes if node.included)
+
+    # Nobody listens at the discard port: every reply comes from the cache.
+    again = trees_of(benchmark, proposer("http://127.0.0.1:9/v1"), tmp_path / "again")
+    assert served.requests() == calls
+    assert sum(tree.stats.cached_calls for tree in again) == sum(tree.stats.calls for tree in again) == calls
+    unpriced = {"seconds": 0.0, "cached_calls": 0}
+    assert [replace(tree, stats=replace(tree.stats, **unpriced)) for tree in again] == [  # type: ignore[arg-type]
+        replace(tree, stats=replace(tree.stats, **unpriced))  # type: ignore[arg-type]
+        for tree in trees
+    ]
