@@ -229,7 +229,7 @@ def test_without_the_extra_the_message_says_what_to_install(
 
 def test_what_is_sent(serve: Serve, proposer_of: Propose) -> None:
     server = serve()
-    proposer = proposer_of(server, seed=7, extra_body={"top_p": 0.5}, max_reply_tokens=99)
+    proposer = proposer_of(server, seed=7, send_seed=True, extra_body={"top_p": 0.5}, max_reply_tokens=99)
     proposals = proposer.propose(request_of(1, sample=2))
     body = server.bodies[0]
     assert {name: body[name] for name in ("model", "seed", "top_p", "max_tokens", "temperature")} == {
@@ -389,3 +389,12 @@ def test_a_pool_of_demonstrations_is_chosen_as_a_group() -> None:
     proposer = instantiate(composed("proposer/demonstrations=masked_question"), _convert_="all")
     assert isinstance(proposer.demonstrations, MaskedQuestionPool)
     assert proposer.round_size == proposer.demonstrations.round_size
+
+
+def test_runs_of_another_seed_have_replies_of_their_own(serve: Serve, proposer_of: Propose, tmp_path: Path) -> None:
+    """Otherwise three seeds of a study would be the same run three times."""
+    server = serve()
+    for seed in (1, 2, 1):
+        proposer_of(server, seed=seed, cache=tmp_path / "replies.sqlite").propose(request_of())
+    assert server.count == 2
+    assert all("seed" not in body for body in server.bodies)

@@ -48,7 +48,8 @@ class OpenAIProposer(Proposer):
         response_format: ``json_schema``, ``json_object`` or ``text`` (no constraint, for servers without the others).
         temperature: None leaves it to the server.
         max_reply_tokens: the longest reply, in tokens; None leaves it to the server.
-        seed: sent with each call, plus the sample index; None: not sent.
+        seed: runs of another seed have replies of their own: it is part of what the cache keeps a reply by.
+        send_seed: whether the server is told it too, plus the sample index, to repeat its sampling if it can.
         extra_body: further parameters of a call that the server knows.
         concurrency: questions, and calls, in flight at once.
         timeout_s: for one attempt of a call.
@@ -71,7 +72,8 @@ class OpenAIProposer(Proposer):
     response_format: str = "json_schema"
     temperature: float | None = 0.8
     max_reply_tokens: int | None = 2048
-    seed: int | None = None
+    seed: int = 0
+    send_seed: bool = False
     extra_body: Mapping[str, Any] = field(default_factory=dict)
     concurrency: int = 16
     timeout_s: float = 300.0
@@ -105,7 +107,7 @@ class OpenAIProposer(Proposer):
         if self._closed:
             raise Unanswered([GIVEN_UP])
         call = self._call(request)
-        key = cache_key({**call, "k": request.k}, request.sample)
+        key = cache_key({**call, "k": request.k, "seed": self.seed}, request.sample)
         known = self._replies.get(key) if self._replies is not None else None
         reply, failures = (known, ()) if known is not None else self._ask(call, key)
         if reply is None:
@@ -142,7 +144,7 @@ class OpenAIProposer(Proposer):
             "response_format": RESPONSE_FORMATS[self.response_format],
             "temperature": self.temperature,
             "max_tokens": self.max_reply_tokens,
-            "seed": self.seed + request.sample if self.seed is not None else None,
+            "seed": self.seed + request.sample if self.send_seed else None,
             "extra_body": dict(self.extra_body or {}),
         }
         return {name: value for name, value in call.items() if value is not None}
