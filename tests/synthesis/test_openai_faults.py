@@ -379,7 +379,7 @@ def composed(*overrides: str) -> Any:
 def test_config_defaults_are_the_class_s_own() -> None:
     cfg = composed()
     proposer = instantiate(cfg, _convert_="all")
-    default = OpenAIProposer("m", cache="cache/replies.sqlite")
+    default = OpenAIProposer("m", cache="cache/replies.sqlite", seed=1)  # the seed is the run's
     for name in set(cfg) - {"_target_"}:
         assert getattr(proposer, name) == getattr(default, name), name
     assert {field.name for field in fields(OpenAIProposer)} == set(cfg) - {"_target_"}
