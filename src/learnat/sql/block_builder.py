@@ -14,7 +14,7 @@ from learnat.sql.canonical import Canonical, canonical
 from learnat.sql.fingerprint import conjuncts
 from learnat.sql.parse import SqlParseError, fold
 from learnat.sql.schema import Schema
-from learnat.sql.similarity import Postorder
+from learnat.sql.similarity import TreeArrays
 from learnat.sql.terms import BLOCK, Term, columns
 from learnat.sql.tree import LabelledTree, children, labelled_tree
 from learnat.sql.unnest import unnest
@@ -42,8 +42,8 @@ class QueryView:
         return tuple(unnest(block) for block in self.blocks)
 
     @cached_property
-    def postorder(self) -> Postorder:
-        return Postorder(self.tree)
+    def arrays(self) -> TreeArrays:
+        return TreeArrays(self.tree)
 
 
 @lru_cache(maxsize=2_000)
