@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlglot import exp
 
-from learnat.sql.block_scopes import Scope, aggregates, column_term, with_ctes
+from learnat.sql.block_scopes import Scope, aggregates, column_term, counts_repeats, with_ctes
 from learnat.sql.blocks import NONE, Block, Instance, Item, Nodes, Part, all_nodes
 from learnat.sql.canonical import Canonical, canonical
 from learnat.sql.fingerprint import conjuncts
@@ -18,7 +18,7 @@ from learnat.sql.schema import Schema
 from learnat.sql.similarity import TreeArrays
 from learnat.sql.terms import BLOCK, Term, columns
 from learnat.sql.tree import LabelledTree, children, labelled_tree
-from learnat.sql.unnest import unnest
+from learnat.sql.unnest import relaxed, unnest
 
 _UNORDERED = (exp.EQ, exp.NEQ, exp.NullSafeEQ, exp.NullSafeNEQ, exp.Add, exp.Mul)
 _ROLES: dict[type[exp.Expr], str] = {exp.In: "in", exp.Exists: "exists"}
@@ -41,6 +41,12 @@ class QueryView:
     def merged(self) -> tuple[Block | None, ...]:
         """For each of ``blocks`` the block with its subqueries merged into it; None where there is nothing to merge."""
         return tuple(unnest(block) for block in self.blocks)
+
+    @cached_property
+    def relaxed(self) -> tuple[tuple[Block, ...], ...]:
+        """For each of ``blocks`` what it also proves as gold: ``IN`` in the place of ``=``, as such and merged."""
+        found = (relaxed(block) for block in self.blocks)
+        return tuple(() if block is None else (block, unnest(block) or block) for block in found)
 
     @cached_property
     def arrays(self) -> TreeArrays:
@@ -135,6 +141,7 @@ class _Builder:
         block.fixed = tuple(fixed)
         spoken = (*node.expressions, node.args.get("having"), node.args.get("order"))
         block.aggregates = any(aggregates(part) for part in spoken if part is not None)
+        block.counts_repeats = any(counts_repeats(part) for part in spoken if part is not None)
         block.expressions, self.parts = tuple(self.parts), parts
         seen = {column[1] for item in block.items() for column in columns(item.term)}
         seen = seen.union(*(nested.outside for nested in block.nested()))
@@ -195,7 +202,7 @@ class _Builder:
         if clause is None:
             return ()
         head = frozenset({self.tree.index[id(clause)]})
-        return tuple(self._item(part, scope, head) for part in children(clause))
+        return tuple(_equality(self._item(part, scope, head)) for part in children(clause))
 
     def _order(self, node: exp.Expr, scope: Scope) -> tuple[Item, ...]:
         order = node.args.get("order")
@@ -268,6 +275,17 @@ class _Builder:
             else:
                 parts.append((key, str(value).upper()))
         return tuple(parts)
+
+
+def _equality(condition: Item) -> Item:
+    """``x IN (SELECT ...)`` where that is one row says ``x = (SELECT ...)``."""
+    if condition.term[:2] != ("In", ("query", BLOCK)) or len(condition.blocks) != 1:
+        return condition
+    block = condition.blocks[0]
+    if not block.single and (block.group or not block.aggregates):
+        return condition
+    block.role = "scalar"
+    return replace(condition, term=("EQ", condition.term[2][1], BLOCK))
 
 
 def _numbers(block: Block) -> Iterator[int]:

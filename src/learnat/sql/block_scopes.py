@@ -56,3 +56,16 @@ def is_aggregate(node: exp.Expr) -> bool:
     if isinstance(node, exp.Anonymous):
         return str(node.this).upper() in ("TOTAL", "GROUP_CONCAT", "STRING_AGG")
     return isinstance(node, exp.AggFunc)
+
+
+def counts_repeats(node: exp.Expr) -> bool:
+    """Whether something computed in this block for ``node`` depends on how often each row occurs."""
+    if isinstance(node, exp.Query):
+        return False
+    if isinstance(node, exp.Window) or (is_aggregate(node) and not _blind_to_repeats(node)):
+        return True
+    return any(counts_repeats(child) for child in node.iter_expressions())
+
+
+def _blind_to_repeats(aggregate: exp.Expr) -> bool:
+    return isinstance(aggregate, (exp.Min, exp.Max)) or isinstance(aggregate.this, exp.Distinct)

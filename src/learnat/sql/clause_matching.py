@@ -34,16 +34,17 @@ class ClauseMatcher:
             covered |= nodes
         return frozenset(covered)
 
-    def grouping(self, step: Block, gold: Block, sigma: Sigma) -> Nodes | None:
+    def grouping(self, step: Block, gold: Block, sigma: Sigma, counted: bool) -> Nodes | None:
         """Gold's keys, give or take columns of gold that a primary key among the step's own keys decides.
 
-        Aggregates are computed for each group, so a step that has any needs all of gold's keys.
+        Aggregates are computed for each group, so a step that has any needs all of gold's keys; so does a nested
+        query whose groups are counted outside.
         """
         keys = {gold.normal(mapped(item.term, sigma)) for item in step.group}
         gold_keys = set(gold.clauses["group"])
         if not all(key in gold_keys or (key in gold.parts and gold.decides(keys & gold_keys, key)) for key in keys):
             return None
-        if (step.aggregates or step.having) and not all(gold.decides(keys, key) for key in gold_keys):
+        if (step.aggregates or step.having or counted) and not all(gold.decides(keys, key) for key in gold_keys):
             return None
         matched = (item for key in keys for item in gold.clauses["group"].get(key, ()))
         return frozenset().union(*(item.nodes for item in matched))
@@ -97,6 +98,8 @@ class ClauseMatcher:
         nodes = self.item(item, gold.parts, gold, sigma)
         if item.term[0] == "column":
             return NONE if nodes is not None or self._is_key(item.term, step) else None
+        if nodes is None and step.limit is None and gold.largest is not None:
+            return NONE if gold.normal(mapped(item.term, sigma)) == ("Max", ("this", gold.largest)) else None
         return nodes
 
     def _same_projections(self, step: Block, gold: Block, sigma: Sigma) -> Nodes | None:
@@ -116,16 +119,18 @@ class ClauseMatcher:
             instance.number == term[1] and term[2] in instance.primary_key for instance in step.instances
         )
 
-    def distinct(self, step: Block, gold: Block, sigma: Sigma) -> Nodes | None:
-        """DISTINCT may be dropped; added only where duplicates play no part in gold."""
+    def distinct(self, step: Block, gold: Block, sigma: Sigma, counted: bool) -> Nodes | None:
+        """DISTINCT may be dropped where no block around counts; added only where repeats play no part in gold."""
         if step.distinct is None:
-            return NONE
+            return None if counted and gold.distinct is not None else NONE
         if gold.distinct is not None:
             return gold.distinct
         if gold.role in ("in", "exists", "branch") or gold.semijoined or step.semijoined:
             return NONE
+        if (gold.aggregates or gold.single) and not (gold.counts_repeats or gold.role == "from"):
+            return NONE
         terms = {gold.normal(mapped(item.term, sigma)) for item in step.projections}
         if gold.group and terms <= set(gold.clauses["group"]):
             return NONE
-        counted = {part for term in gold.parts for part in distinct_operands(term)}
-        return NONE if terms <= counted else None
+        told_apart = {part for term in gold.parts for part in distinct_operands(term)}
+        return NONE if terms <= told_apart else None

@@ -103,13 +103,17 @@ def _includes(gold: str, step: str, schema: Schema | None, dialect: str, mode: s
 def _unnested(whole: QueryView, part: QueryView) -> Iterator[tuple[Block, Block]]:
     """Pairs of a step's root block and a block of gold, of which at least one has its subqueries merged."""
     step = part.merged[0]
-    for block, merged in zip(whole.blocks, whole.merged, strict=True):
+    for block, merged, relaxed in zip(whole.blocks, whole.merged, whole.relaxed, strict=True):
         if merged is not None:
             yield part.root, merged
         if step is not None:
             yield step, block
         if step is not None and merged is not None:
             yield step, merged
+        for weaker in relaxed:
+            yield part.root, weaker
+            if step is not None:
+                yield step, weaker
 
 
 def overlap(whole: QueryView, part: QueryView) -> frozenset[int]:

@@ -14,7 +14,7 @@ from sqlglot import exp
 
 from learnat.sql.blocks import NONE, Block, Instance, Item, Nodes
 from learnat.sql.clause_matching import ClauseMatcher, Sigma
-from learnat.sql.terms import Term, columns, equated, mapped
+from learnat.sql.terms import Term, asked_null, columns, equated, mapped
 
 _MAX_MAPS = 64
 """Complete maps tried for one pair of blocks: more would only look for higher coverage."""
@@ -45,19 +45,20 @@ class Matcher:
             return None
         return self._best(step, gold, {}, root=True)
 
-    def _best(self, step: Block, gold: Block, sigma: Sigma, root: bool) -> Match | None:
+    def _best(self, step: Block, gold: Block, sigma: Sigma, root: bool = False, counted: bool = False) -> Match | None:
+        """``counted``: a block around these counts their rows."""
         best: Match | None = None
-        for count, match in enumerate(self._block(step, gold, sigma, root)):
+        for count, match in enumerate(self._block(step, gold, sigma, root, counted)):
             if best is None or len(match.covered) > len(best.covered):
                 best = match
             if count >= _MAX_MAPS:
                 break
         return best
 
-    def _block(self, step: Block, gold: Block, sigma: Sigma, root: bool) -> Iterator[Match]:
+    def _block(self, step: Block, gold: Block, sigma: Sigma, root: bool, counted: bool) -> Iterator[Match]:
         if step.operation or gold.operation:
             if step.operation == gold.operation:
-                match = self._operation(step, gold, sigma)
+                match = self._operation(step, gold, sigma, root)
                 if match is not None:
                     yield match
             return
@@ -70,9 +71,12 @@ class Matcher:
         if not root and not gold.outside & set(sigma.values()) <= {sigma.get(number) for number in step.outside}:
             self._fail(1, "a subquery is not linked with the query around it as in gold")
             return
+        if not root and gold.limit is not None and step.limit is None:
+            self._fail(1, "a nested query has lost its limit")
+            return
         pending = list(step.conditions)
         for found, covered in self._instances(step, gold, sigma, 0, frozenset(), pending, NONE):
-            rest = self._clauses(step, gold, found, root)
+            rest = self._clauses(step, gold, found, root, counted)
             if rest is not None:
                 yield Match(found, covered | rest | gold.nodes)
 
@@ -96,7 +100,7 @@ class Matcher:
         if place == len(step.instances):
             ready = pending
         for item in ready:
-            nodes = self._condition(item, gold, sigma)
+            nodes = self._condition(item, step, gold, sigma)
             if nodes is None:
                 self._fail(2 + place, "condition not in gold", item)
                 return
@@ -113,13 +117,13 @@ class Matcher:
         if not candidates:
             self._fail(2 + place, f"gold's block has no further {instance.table or 'derived table'}")
         for candidate in candidates:
-            for extended, nodes in self._instance(instance, candidate, gold, sigma):
+            for extended, nodes in self._instance(instance, candidate, gold, sigma, step.counts_repeats):
                 yield from self._instances(
                     step, gold, extended, place + 1, used | {candidate.number}, later, covered | nodes
                 )
 
     def _instance(
-        self, step: Instance, candidate: Instance, gold: Block, sigma: Sigma
+        self, step: Instance, candidate: Instance, gold: Block, sigma: Sigma, counted: bool
     ) -> Iterator[tuple[Sigma, Nodes]]:
         """Map one instance, its derived table and its LEFT JOIN conditions."""
         if (step.block is None) != (candidate.block is None):
@@ -127,7 +131,7 @@ class Matcher:
         extended = {**sigma, step.number: candidate.number}
         nodes = candidate.nodes
         if step.block is not None and candidate.block is not None:
-            inner = self._best(step.block, candidate.block, extended, root=False)
+            inner = self._best(step.block, candidate.block, extended, counted=counted)
             if inner is None:
                 return
             extended, nodes = {**inner.sigma, **extended}, nodes | inner.covered
@@ -145,7 +149,10 @@ class Matcher:
                 nodes |= found
         yield extended, nodes
 
-    def _condition(self, item: Item, gold: Block, sigma: Sigma) -> Nodes | None:
+    def _condition(self, item: Item, step: Block, gold: Block, sigma: Sigma) -> Nodes | None:
+        column = asked_null(item.term)
+        if column is not None and _padded_in_gold_only(column[1], step, gold, sigma):
+            return None
         pair = equated(item.term)
         if pair is None:
             term = mapped(item.term, sigma)
@@ -170,18 +177,19 @@ class Matcher:
 
     # -- the other clauses -------------------------------------------------------------------------------
 
-    def _clauses(self, step: Block, gold: Block, sigma: Sigma, root: bool) -> Nodes | None:
+    def _clauses(self, step: Block, gold: Block, sigma: Sigma, root: bool, counted: bool) -> Nodes | None:
         covered: set[int] = set()
         stage = 3 + len(step.instances)
-        if (gold.semijoined or step.semijoined) and (step.aggregates or step.limit is not None):
+        several = step.limit is not None and not step.single
+        if (gold.semijoined or step.semijoined) and (counted or step.counts_repeats or several):
             self._fail(stage, "a join in place of a subquery repeats rows, which this step counts")
             return None
         checks: tuple[tuple[str, Callable[[], Nodes | None]], ...] = (
-            ("grouping differs", lambda: self.clauses.grouping(step, gold, sigma)),
+            ("grouping differs", lambda: self.clauses.grouping(step, gold, sigma, counted)),
             ("HAVING condition not in gold", lambda: self.clauses.having(step, gold, sigma)),
             ("order or limit not gold's", lambda: self.clauses.ordering(step, gold, sigma)),
             ("projection not in gold's block", lambda: self.clauses.projections(step, gold, sigma, root)),
-            ("DISTINCT not in gold", lambda: self.clauses.distinct(step, gold, sigma)),
+            ("DISTINCT not in gold", lambda: self.clauses.distinct(step, gold, sigma, counted)),
         )
         for place, (reason, check) in enumerate(checks):
             nodes = check()
@@ -200,7 +208,7 @@ class Matcher:
                 continue
             covered = other.nodes
             for inner, outer in zip(item.blocks, other.blocks, strict=True):
-                match = self._best(inner, outer, sigma, root=False)
+                match = self._best(inner, outer, sigma)
                 if match is None:
                     break
                 covered |= match.covered
@@ -210,8 +218,11 @@ class Matcher:
 
     # -- set operations ----------------------------------------------------------------------------------
 
-    def _operation(self, step: Block, gold: Block, sigma: Sigma) -> Match | None:
-        """Branches of a chain may be left out; those kept project what gold's project."""
+    def _operation(self, step: Block, gold: Block, sigma: Sigma, root: bool) -> Match | None:
+        """Branches of a chain may be left out at the root; those kept project what gold's project."""
+        if not root and len(step.branches) != len(gold.branches):
+            self._fail(1, "a nested set operation has lost a branch")
+            return None
         ordering = self.clauses.ordering(step, gold, sigma)
         if ordering is None:
             self._fail(1, "order or limit not gold's")
@@ -220,7 +231,7 @@ class Matcher:
         free = list(gold.branches)
         for place, branch in enumerate(step.branches):
             candidates = [gold.branches[place]] if step.operation.startswith("Except") else list(free)
-            matches = [(c, m) for c in candidates if (m := self._best(branch, c, sigma, root=False)) is not None]
+            matches = [(c, m) for c in candidates if (m := self._best(branch, c, sigma)) is not None]
             if not matches:
                 self._fail(1, "a branch of the set operation is not gold's")
                 return None
@@ -234,3 +245,12 @@ class Matcher:
         if progress > self._progress:
             self._progress, self.failure = progress, failure
             self.part = item.node if item is not None else None
+
+
+def _padded_in_gold_only(number: int | None, step: Block, gold: Block, sigma: Sigma) -> bool:
+    """Whether IS NULL asks in gold for rows that a LEFT JOIN padded, of which the step has none."""
+    return any(
+        own.number == number and own.outer_on is None and other.number == sigma[number] and other.outer_on is not None
+        for own in step.instances
+        for other in gold.instances
+    )
