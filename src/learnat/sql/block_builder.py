@@ -222,7 +222,7 @@ class _Builder:
         nodes = frozenset().union(*(self.tree.nodes(clause) for clause in clauses))
         blocks: list[Block] = []
         terms = tuple((type(c).__name__, self._term(c.expression, scope, blocks)) for c in clauses)
-        return Item(("limit", *terms), nodes, (), None)
+        return Item(("limit", *terms), nodes, tuple(blocks))
 
     def _item(self, node: exp.Expr, scope: Scope, head: Nodes = NONE, flag: str = "") -> Item:
         blocks: list[Block] = []

@@ -46,7 +46,8 @@ def aggregates(node: exp.Expr) -> bool:
     if isinstance(node, exp.Query):
         return False
     if isinstance(node, exp.Window):
-        return any(aggregates(child) for child in node.this.iter_expressions())
+        parts = (child for child in node.iter_expressions() if child is not node.this)
+        return any(aggregates(part) for part in (*node.this.iter_expressions(), *parts))
     if is_aggregate(node):
         return True
     return any(aggregates(child) for child in node.iter_expressions())

@@ -87,7 +87,7 @@ def _merge(block: Block, inner: Block, instance: Instance) -> Block:
         ("column", own.number, name)
         for own in inner.instances
         for name in own.primary_key
-        if own.outer_on is None and len(own.primary_key) == 1
+        if own.outer_on is None and len(own.primary_key) == 1 and not block.fixed
     )
 
     instances: list[Instance] = []
