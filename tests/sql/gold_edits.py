@@ -5,7 +5,7 @@ All edits work on gold's own text as sqlglot reads it, not on the canonical form
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import sqlglot
@@ -15,6 +15,9 @@ from learnat.sql.block_builder import view
 from learnat.sql.names import resolve
 from learnat.sql.parse import fold, parse
 from learnat.sql.schema import Schema
+
+DELETIONS = ("where", "having", "projection", "order", "table")
+MUTATIONS = ("literal", "operator", "table", "join key", "aggregate", "column")
 
 
 @dataclass(frozen=True)
@@ -35,16 +38,16 @@ def _join_equality(part: exp.Expr) -> bool:
     return isinstance(part, exp.EQ) and isinstance(part.this, exp.Column) and isinstance(part.expression, exp.Column)
 
 
-def deletions(gold: str, schema: Schema) -> Iterator[Edit]:
+def deletions(gold: str, schema: Schema, kinds: Collection[str] = DELETIONS) -> Iterator[Edit]:
     """From the root block: a WHERE or HAVING conjunct, one of several projections, ORDER BY, a spare table."""
     tree = _read(gold)
     if not isinstance(tree, exp.Select):
-        if isinstance(tree, exp.SetOperation) and tree.args.get("order"):
+        if "order" in kinds and isinstance(tree, exp.SetOperation) and tree.args.get("order"):
             tree.set("order", None)
             tree.set("limit", None)
             yield Edit("order", tree.sql("sqlite"))
         return
-    for clause in ("where", "having"):
+    for clause in {"where", "having"} & set(kinds):
         node = tree.args.get(clause)
         parts = _conjuncts(node.this) if node is not None else []
         for part in parts:
@@ -54,17 +57,18 @@ def deletions(gold: str, schema: Schema) -> Iterator[Edit]:
             copy.set(clause, kind(this=exp.and_(*rest)) if rest else None)
             yield Edit(clause, copy.sql("sqlite"))
     aliases = {fold(item.alias) for item in tree.expressions if isinstance(item, exp.Alias)}
-    if len(tree.expressions) > 1 and not _by_place(tree, aliases):
+    if "projection" in kinds and len(tree.expressions) > 1 and not _by_place(tree, aliases):
         for place in range(len(tree.expressions)):
             copy = tree.copy()
             copy.set("expressions", [item for n, item in enumerate(copy.expressions) if n != place])
             yield Edit("projection", copy.sql("sqlite"))
-    if tree.args.get("order"):
+    if "order" in kinds and tree.args.get("order"):
         copy = tree.copy()
         for key in ("order", "limit", "offset"):
             copy.set(key, None)
         yield Edit("order", copy.sql("sqlite"))
-    yield from _unused_tables(gold, tree, schema)
+    if "table" in kinds:
+        yield from _unused_tables(gold, tree, schema)
 
 
 def _by_place(tree: exp.Expr, aliases: set[str]) -> bool:
@@ -125,19 +129,21 @@ _AGGREGATES: dict[type[exp.Expr], type[exp.Expr]] = {
 }
 
 
-def mutations(gold: str, schema: Schema) -> Iterator[Edit]:
+def mutations(gold: str, schema: Schema, kinds: Collection[str] = MUTATIONS) -> Iterator[Edit]:
     """Every change of one literal, operator, table, join key, aggregate or column that makes gold another query."""
     tree = _read(gold)
     nodes = list(tree.walk())
     for place, node in enumerate(nodes):
-        for kind, new in _mutants(node, gold, schema):
+        for kind, new in _mutants(node, gold, schema, kinds):
+            if kind not in kinds:
+                continue
             copy = tree.copy()
             target = list(copy.walk())[place]
             target.replace(new)
             yield Edit(kind, copy.sql("sqlite"))
 
 
-def _mutants(node: exp.Expr, gold: str, schema: Schema) -> Iterator[tuple[str, exp.Expr]]:
+def _mutants(node: exp.Expr, gold: str, schema: Schema, kinds: Collection[str]) -> Iterator[tuple[str, exp.Expr]]:
     if isinstance(node, exp.Literal) and node.find_ancestor(exp.Order, exp.Group) is None:
         if node.is_string:
             yield "literal", exp.Literal.string(node.this + "x")
@@ -161,10 +167,10 @@ def _mutants(node: exp.Expr, gold: str, schema: Schema) -> Iterator[tuple[str, e
                 copy.set("alias", exp.TableAlias(this=exp.Identifier(this=node.name, quoted=True)))
             yield "table", copy
     elif isinstance(node, exp.Column) and node.table:
-        other = _unused_column(node, gold, schema)
+        kind = "join key" if node.parent is not None and _join_equality(node.parent) else "column"
+        other = _unused_column(node, gold, schema) if kind in kinds else None
         if other is not None:
-            key = _join_equality(node.parent) if node.parent is not None else False
-            yield "join key" if key else "column", exp.column(exp.to_identifier(other, quoted=True), node.table)
+            yield kind, exp.column(exp.to_identifier(other, quoted=True), node.table)
 
 
 def _unused_column(node: exp.Column, gold: str, schema: Schema) -> str | None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from learnat.sql import Schema
 from learnat.sql.canonical import canonical_ast
-from learnat.sql.similarity import Postorder, distance, edit_ratio, similarity, structure, tree_edit_distance
+from learnat.sql.similarity import TreeArrays, distance, edit_ratio, similarity, structure, tree_edit_distance
 from learnat.sql.tree import LabelledTree, labelled_tree
 
 from .conftest import read_cases
@@ -71,7 +71,7 @@ def as_tree(node: Node) -> LabelledTree:
 
 
 def our_distance(left: Node, right: Node) -> int:
-    return distance(Postorder(as_tree(left)), Postorder(as_tree(right)))
+    return distance(TreeArrays(as_tree(left)), TreeArrays(as_tree(right)))
 
 
 def test_equals_brute_force_on_2000_pairs() -> None:
@@ -107,11 +107,23 @@ def test_is_a_metric(choose: random.Random, sizes: list[int]) -> None:
     assert abs(_size(a) - _size(b)) <= our_distance(a, b) < _size(a) + _size(b)
 
 
+def mirror(node: Node) -> Node:
+    return node[0], tuple(mirror(child) for child in reversed(node[1]))
+
+
+@given(st.randoms(use_true_random=False), st.lists(st.integers(1, 60), min_size=2, max_size=2))
+@settings(max_examples=200, deadline=None)
+def test_reading_both_trees_backwards_changes_nothing(choose: random.Random, sizes: list[int]) -> None:
+    """The kernel follows leftmost or rightmost paths, whichever is less work: both must find the same."""
+    a, b = (random_tree(choose, size) for size in sizes)
+    assert our_distance(a, b) == our_distance(mirror(a), mirror(b))
+
+
 def test_structure_of_a_deep_and_a_flat_tree_is_not_negative() -> None:
     deep: Node = ("a", (("b", (("c", (("d", (("e", ()),)),)),)),))
     flat: Node = ("v", tuple((label, ()) for label in "wxyz"))
     assert our_distance(deep, flat) > 5
-    assert similarity(Postorder(as_tree(deep)), Postorder(as_tree(flat))) == 0.0
+    assert similarity(TreeArrays(as_tree(deep)), TreeArrays(as_tree(flat))) == 0.0
 
 
 def test_distance_of_queries_counts_nodes(fixture_schema: Schema) -> None:

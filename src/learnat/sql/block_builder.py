@@ -9,15 +9,16 @@ from typing import Any
 
 from sqlglot import exp
 
+from learnat.sql.block_scopes import Scope, aggregates, column_term, counts_repeats, with_ctes
 from learnat.sql.blocks import NONE, Block, Instance, Item, Nodes, Part, all_nodes
 from learnat.sql.canonical import Canonical, canonical
 from learnat.sql.fingerprint import conjuncts
 from learnat.sql.parse import SqlParseError, fold
 from learnat.sql.schema import Schema
-from learnat.sql.similarity import Postorder
+from learnat.sql.similarity import TreeArrays
 from learnat.sql.terms import BLOCK, Term, columns
 from learnat.sql.tree import LabelledTree, children, labelled_tree
-from learnat.sql.unnest import unnest
+from learnat.sql.unnest import relaxed, unnest
 
 _UNORDERED = (exp.EQ, exp.NEQ, exp.NullSafeEQ, exp.NullSafeNEQ, exp.Add, exp.Mul)
 _ROLES: dict[type[exp.Expr], str] = {exp.In: "in", exp.Exists: "exists"}
@@ -42,8 +43,14 @@ class QueryView:
         return tuple(unnest(block) for block in self.blocks)
 
     @cached_property
-    def postorder(self) -> Postorder:
-        return Postorder(self.tree)
+    def relaxed(self) -> tuple[tuple[Block, ...], ...]:
+        """For each of ``blocks`` what it also proves as gold: ``IN`` in the place of ``=``, as such and merged."""
+        found = (relaxed(block) for block in self.blocks)
+        return tuple(() if block is None else (block, unnest(block) or block) for block in found)
+
+    @cached_property
+    def arrays(self) -> TreeArrays:
+        return TreeArrays(self.tree)
 
 
 @lru_cache(maxsize=2_000)
@@ -56,16 +63,9 @@ def view(sql: str, schema: Schema | None = None, dialect: str = "sqlite") -> Que
     form = canonical(sql, schema, dialect)
     try:
         tree = labelled_tree(form.ast)
-        return QueryView(form, tree, _Builder(tree, schema).query(form.ast, _Scope(None, {}), "root"))
+        return QueryView(form, tree, _Builder(tree, schema).query(form.ast, Scope(None, {}), "root"))
     except RecursionError:
         raise SqlParseError("nested too deeply", 1, 1) from None
-
-
-class _Scope:
-    def __init__(self, outer: _Scope | None, ctes: dict[str, Block]) -> None:
-        self.outer = outer
-        self.ctes = ctes
-        self.instances: dict[str, Instance] = {}
 
 
 class _Builder:
@@ -77,13 +77,13 @@ class _Builder:
         self.count = 0
         self.parts: list[Part] = []
 
-    def query(self, node: exp.Expr, outer: _Scope, role: str) -> Block:
+    def query(self, node: exp.Expr, outer: Scope, role: str) -> Block:
         """The block of ``node``, which stands within ``outer``."""
         while isinstance(node, exp.Subquery):
             node = node.this
         with_ = node.args.get("with_")
         if with_ is not None:
-            outer = _with(outer)
+            outer = with_ctes(outer)
             for cte in with_.expressions:
                 block = self.query(cte.this, outer, "from")
                 block.nodes |= {self.tree.index[id(cte)]}
@@ -96,7 +96,7 @@ class _Builder:
             return self._select(node, outer, role)
         return Block(role, nodes=frozenset(self.tree.nodes(node)), fixed=("query", node.sql()))
 
-    def _operation(self, node: exp.SetOperation, outer: _Scope, role: str) -> Block:
+    def _operation(self, node: exp.SetOperation, outer: Scope, role: str) -> Block:
         own: set[int] = set()
         flat: list[exp.Expr] = []
         left: exp.Expr = node
@@ -107,7 +107,7 @@ class _Builder:
             if isinstance(node, exp.Except):
                 break
         branches = tuple(self.query(branch, outer, "branch") for branch in (left, *reversed(flat)))
-        scope = _Scope(outer, outer.ctes)
+        scope = Scope(outer, outer.ctes)
         return Block(
             role,
             operation=type(node).__name__ + ("" if node.args.get("distinct") else " ALL"),
@@ -119,9 +119,9 @@ class _Builder:
             outside=frozenset().union(*(branch.outside for branch in branches)),
         )
 
-    def _select(self, node: exp.Select, outer: _Scope, role: str) -> Block:
+    def _select(self, node: exp.Select, outer: Scope, role: str) -> Block:
         parts, self.parts = self.parts, []
-        scope = _Scope(outer, outer.ctes)
+        scope = Scope(outer, outer.ctes)
         block = Block(role)
         conditions, fixed = self._from(node, scope)
         block.instances = tuple(scope.instances.values())
@@ -140,7 +140,8 @@ class _Builder:
             fixed.append(self._item(window, scope).term)
         block.fixed = tuple(fixed)
         spoken = (*node.expressions, node.args.get("having"), node.args.get("order"))
-        block.aggregates = any(_aggregates(part) for part in spoken if part is not None)
+        block.aggregates = any(aggregates(part) for part in spoken if part is not None)
+        block.counts_repeats = any(counts_repeats(part) for part in spoken if part is not None)
         block.expressions, self.parts = tuple(self.parts), parts
         seen = {column[1] for item in block.items() for column in columns(item.term)}
         seen = seen.union(*(nested.outside for nested in block.nested()))
@@ -150,7 +151,7 @@ class _Builder:
             block.outside -= inner
         return block
 
-    def _from(self, node: exp.Select, scope: _Scope) -> tuple[list[Item], list[Term]]:
+    def _from(self, node: exp.Select, scope: Scope) -> tuple[list[Item], list[Term]]:
         """Fills ``scope``; the conditions of inner joins, and what cannot be taken apart."""
         fixed: list[Term] = []
         conditions: list[Item] = []
@@ -174,7 +175,7 @@ class _Builder:
                 fixed.append(("join", str(side), str(join.args.get("method")), join.sql()))
         return conditions, fixed
 
-    def _instance(self, source: exp.Expr, scope: _Scope, nodes: Nodes, fixed: list[Term]) -> None:
+    def _instance(self, source: exp.Expr, scope: Scope, nodes: Nodes, fixed: list[Term]) -> None:
         self.count += 1
         number, alias = self.count, source.alias_or_name
         if isinstance(source, exp.Table) and isinstance(source.this, exp.Identifier):
@@ -196,14 +197,14 @@ class _Builder:
             nodes |= frozenset(self.tree.nodes(source)) if id(source) in self.tree.index else NONE
             scope.instances[alias] = Instance(number, source.sql(), nodes)
 
-    def _clause(self, clause: exp.Expr | None, scope: _Scope) -> tuple[Item, ...]:
+    def _clause(self, clause: exp.Expr | None, scope: Scope) -> tuple[Item, ...]:
         """The items of WHERE, HAVING or GROUP BY; each also accounts for the clause's own node."""
         if clause is None:
             return ()
         head = frozenset({self.tree.index[id(clause)]})
-        return tuple(self._item(part, scope, head) for part in children(clause))
+        return tuple(_equality(self._item(part, scope, head)) for part in children(clause))
 
-    def _order(self, node: exp.Expr, scope: _Scope) -> tuple[Item, ...]:
+    def _order(self, node: exp.Expr, scope: Scope) -> tuple[Item, ...]:
         order = node.args.get("order")
         if order is None:
             return ()
@@ -214,16 +215,16 @@ class _Builder:
             found.append(self._item(key.this, scope, head, flag))
         return tuple(found)
 
-    def _limit(self, node: exp.Expr, scope: _Scope) -> Item | None:
+    def _limit(self, node: exp.Expr, scope: Scope) -> Item | None:
         clauses = [node.args[key] for key in ("limit", "offset") if node.args.get(key) is not None]
         if not clauses:
             return None
         nodes = frozenset().union(*(self.tree.nodes(clause) for clause in clauses))
         blocks: list[Block] = []
         terms = tuple((type(c).__name__, self._term(c.expression, scope, blocks)) for c in clauses)
-        return Item(("limit", *terms), nodes, (), None)
+        return Item(("limit", *terms), nodes, tuple(blocks))
 
-    def _item(self, node: exp.Expr, scope: _Scope, head: Nodes = NONE, flag: str = "") -> Item:
+    def _item(self, node: exp.Expr, scope: Scope, head: Nodes = NONE, flag: str = "") -> Item:
         blocks: list[Block] = []
         term = self._term(node, scope, blocks)
         return Item(term, self._own_nodes(node, blocks) | head, tuple(blocks), node, flag)
@@ -232,7 +233,7 @@ class _Builder:
         nodes = frozenset(self.tree.nodes(node)) if id(node) in self.tree.index else NONE
         return nodes - all_nodes(blocks) if blocks else nodes
 
-    def _term(self, node: exp.Expr, scope: _Scope, blocks: list[Block], role: str = "scalar") -> Term:
+    def _term(self, node: exp.Expr, scope: Scope, blocks: list[Block], role: str = "scalar") -> Term:
         if isinstance(node, exp.Literal):
             return ("literal", node.this, bool(node.is_string))
         if isinstance(node, (exp.Paren, exp.Alias)):
@@ -243,14 +244,14 @@ class _Builder:
         if isinstance(node, (exp.Identifier, exp.Var, exp.DataType)):
             return (type(node).__name__, str(node.this).lower())
         first = len(blocks)
-        term = _column(node, scope) if isinstance(node, exp.Column) else self._operator(node, scope, blocks)
+        term = column_term(node, scope) if isinstance(node, exp.Column) else self._operator(node, scope, blocks)
         own = blocks[first:]
         start = self.tree.index.get(id(node), 0)
         size = self.tree.sizes[start] if id(node) in self.tree.index else 0
         self.parts.append(Part(term, range(start, start + size), tuple(own)))
         return term
 
-    def _operator(self, node: exp.Expr, scope: _Scope, blocks: list[Block]) -> Term:
+    def _operator(self, node: exp.Expr, scope: Scope, blocks: list[Block]) -> Term:
         kind, first = type(node), len(blocks)
         if isinstance(node, (exp.And, exp.Or, *_UNORDERED)):
             operands = children(node) if isinstance(node, (exp.And, exp.Or)) else (node.this, node.expression)
@@ -276,47 +277,15 @@ class _Builder:
         return tuple(parts)
 
 
-def _with(scope: _Scope) -> _Scope:
-    """The same scope with room for more CTEs."""
-    inner = _Scope(scope.outer, dict(scope.ctes))
-    inner.instances = scope.instances
-    return inner
-
-
-def _column(node: exp.Column, scope: _Scope) -> Term:
-    name = str(node.name)
-    level: _Scope | None = scope if node.table else None
-    while level is not None:
-        instance = level.instances.get(node.table)
-        if instance is not None:
-            return ("column", instance.number, _meaning(instance.block, name))
-        level = level.outer
-    return ("column", None, name)
-
-
-def _meaning(block: Block | None, name: str) -> str | Term:
-    """What a column of a derived table stands for, so that it does not matter how it is called there."""
-    if block is None or name not in block.outputs:
-        return name
-    place = block.outputs.index(name)
-    return ("place", place) if block.operation else block.projections[place].term
-
-
-def _aggregates(node: exp.Expr) -> bool:
-    """Whether an aggregate function (no window) is computed in this block for ``node``."""
-    if isinstance(node, exp.Query):
-        return False
-    if isinstance(node, exp.Window):
-        return any(_aggregates(child) for child in node.this.iter_expressions())
-    if is_aggregate(node):
-        return True
-    return any(_aggregates(child) for child in node.iter_expressions())
-
-
-def is_aggregate(node: exp.Expr) -> bool:
-    if isinstance(node, exp.Anonymous):
-        return str(node.this).upper() in ("TOTAL", "GROUP_CONCAT", "STRING_AGG")
-    return isinstance(node, exp.AggFunc)
+def _equality(condition: Item) -> Item:
+    """``x IN (SELECT ...)`` where that is one row says ``x = (SELECT ...)``."""
+    if condition.term[:2] != ("In", ("query", BLOCK)) or len(condition.blocks) != 1:
+        return condition
+    block = condition.blocks[0]
+    if not block.single and (block.group or not block.aggregates):
+        return condition
+    block.role = "scalar"
+    return replace(condition, term=("EQ", condition.term[2][1], BLOCK))
 
 
 def _numbers(block: Block) -> Iterator[int]:

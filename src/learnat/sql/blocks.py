@@ -18,6 +18,7 @@ from learnat.sql.terms import Term, column_classes, columns, count_rows, refuses
 
 Nodes = frozenset[int]
 NONE: Nodes = frozenset()
+_FIRST_ROW: Term = ("limit", ("Limit", ("literal", "1", False)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +81,8 @@ class Block:
     distinct: Nodes | None = None
     """The places of DISTINCT; None without it."""
     aggregates: bool = False
+    counts_repeats: bool = False
+    """Some aggregate or window function depends on how often each row occurs: any but MIN, MAX, COUNT(DISTINCT ...)."""
     fixed: Term = ()
     """What has no parts and can only be the same: a FROM with RIGHT or FULL joins, named windows."""
     operation: str = ""
@@ -149,6 +152,21 @@ class Block:
             if instance.number == column[1] and primary and primary <= keys:
                 return True
         return False
+
+    @property
+    def single(self) -> bool:
+        """Whether the block is cut down to its first row."""
+        return self.limit is not None and self.limit.term == _FIRST_ROW
+
+    @cached_property
+    def largest(self) -> Term | None:
+        """The normal term whose largest value the block looks for with ``ORDER BY term DESC LIMIT 1``.
+
+        NULL comes last in this order, as it does for MAX. In the other it comes first, but MIN leaves it out.
+        """
+        if not self.single or self.aggregates or self.group or not self.order or self.order[0].blocks:
+            return None
+        return self.normal(self.order[0].term) if self.order[0].flag == "DESC False" else None
 
     def components(self) -> dict[int, int]:
         """For each instance the least of those that conditions link it with, directly or by way of others."""

@@ -3,7 +3,8 @@
 The principle: a step is right when a person could need its answer on the way to the gold answer, and gold's
 own clauses prove it. So the step's root block must map into a block of gold such that every condition and
 key of the step occurs there; it may leave out what gold has, and it may look up a key that gold never selects.
-What is only style (aliases, case, quoting, the order of operands and joins, a comma for JOIN, which of two
+A nested query is only a part of the answer around it, so it keeps what decides that answer: its limit, the branches
+of its set operation and, where its rows are counted, its groups and DISTINCT. What is only style (aliases, case, quoting, the order of operands and joins, a comma for JOIN, which of two
 joined columns is named, an extra key) plays no part.
 
 Modes: ``clause`` is this rule; ``strict`` also wants every projection to be one of gold's own in that block;
@@ -103,13 +104,17 @@ def _includes(gold: str, step: str, schema: Schema | None, dialect: str, mode: s
 def _unnested(whole: QueryView, part: QueryView) -> Iterator[tuple[Block, Block]]:
     """Pairs of a step's root block and a block of gold, of which at least one has its subqueries merged."""
     step = part.merged[0]
-    for block, merged in zip(whole.blocks, whole.merged, strict=True):
+    for block, merged, relaxed in zip(whole.blocks, whole.merged, whole.relaxed, strict=True):
         if merged is not None:
             yield part.root, merged
         if step is not None:
             yield step, block
         if step is not None and merged is not None:
             yield step, merged
+        for weaker in relaxed:
+            yield part.root, weaker
+            if step is not None:
+                yield step, weaker
 
 
 def overlap(whole: QueryView, part: QueryView) -> frozenset[int]:

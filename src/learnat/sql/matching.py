@@ -7,17 +7,14 @@ gold's tree that the mapped parts account for.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from sqlglot import exp
 
 from learnat.sql.blocks import NONE, Block, Instance, Item, Nodes
-from learnat.sql.terms import Term, columns, distinct_operands, equated, mapped
-
-Sigma = Mapping[int, int]
-"""Instance numbers of the step to those of gold."""
+from learnat.sql.clause_matching import ClauseMatcher, Sigma
+from learnat.sql.terms import Term, asked_null, columns, equated, mapped
 
 _MAX_MAPS = 64
 """Complete maps tried for one pair of blocks: more would only look for higher coverage."""
@@ -35,7 +32,7 @@ class Matcher:
     """Compares one step with gold. After a failure, ``failure`` and ``part`` tell where the best attempt ended."""
 
     def __init__(self, strict: bool) -> None:
-        self.strict = strict
+        self.clauses = ClauseMatcher(self._item, strict)
         self.failure = "gold has no block of this kind"
         self.part: exp.Expr | None = None
         self._progress = -1
@@ -48,19 +45,20 @@ class Matcher:
             return None
         return self._best(step, gold, {}, root=True)
 
-    def _best(self, step: Block, gold: Block, sigma: Sigma, root: bool) -> Match | None:
+    def _best(self, step: Block, gold: Block, sigma: Sigma, root: bool = False, counted: bool = False) -> Match | None:
+        """``counted``: a block around these counts their rows."""
         best: Match | None = None
-        for count, match in enumerate(self._block(step, gold, sigma, root)):
+        for count, match in enumerate(self._block(step, gold, sigma, root, counted)):
             if best is None or len(match.covered) > len(best.covered):
                 best = match
             if count >= _MAX_MAPS:
                 break
         return best
 
-    def _block(self, step: Block, gold: Block, sigma: Sigma, root: bool) -> Iterator[Match]:
+    def _block(self, step: Block, gold: Block, sigma: Sigma, root: bool, counted: bool) -> Iterator[Match]:
         if step.operation or gold.operation:
             if step.operation == gold.operation:
-                match = self._operation(step, gold, sigma)
+                match = self._operation(step, gold, sigma, root)
                 if match is not None:
                     yield match
             return
@@ -73,9 +71,12 @@ class Matcher:
         if not root and not gold.outside & set(sigma.values()) <= {sigma.get(number) for number in step.outside}:
             self._fail(1, "a subquery is not linked with the query around it as in gold")
             return
+        if not root and gold.limit is not None and step.limit is None:
+            self._fail(1, "a nested query has lost its limit")
+            return
         pending = list(step.conditions)
         for found, covered in self._instances(step, gold, sigma, 0, frozenset(), pending, NONE):
-            rest = self._clauses(step, gold, found, root)
+            rest = self._clauses(step, gold, found, root, counted)
             if rest is not None:
                 yield Match(found, covered | rest | gold.nodes)
 
@@ -99,7 +100,7 @@ class Matcher:
         if place == len(step.instances):
             ready = pending
         for item in ready:
-            nodes = self._condition(item, gold, sigma)
+            nodes = self._condition(item, step, gold, sigma)
             if nodes is None:
                 self._fail(2 + place, "condition not in gold", item)
                 return
@@ -116,13 +117,13 @@ class Matcher:
         if not candidates:
             self._fail(2 + place, f"gold's block has no further {instance.table or 'derived table'}")
         for candidate in candidates:
-            for extended, nodes in self._instance(instance, candidate, gold, sigma):
+            for extended, nodes in self._instance(instance, candidate, gold, sigma, step.counts_repeats):
                 yield from self._instances(
                     step, gold, extended, place + 1, used | {candidate.number}, later, covered | nodes
                 )
 
     def _instance(
-        self, step: Instance, candidate: Instance, gold: Block, sigma: Sigma
+        self, step: Instance, candidate: Instance, gold: Block, sigma: Sigma, counted: bool
     ) -> Iterator[tuple[Sigma, Nodes]]:
         """Map one instance, its derived table and its LEFT JOIN conditions."""
         if (step.block is None) != (candidate.block is None):
@@ -130,7 +131,7 @@ class Matcher:
         extended = {**sigma, step.number: candidate.number}
         nodes = candidate.nodes
         if step.block is not None and candidate.block is not None:
-            inner = self._best(step.block, candidate.block, extended, root=False)
+            inner = self._best(step.block, candidate.block, extended, counted=counted)
             if inner is None:
                 return
             extended, nodes = {**inner.sigma, **extended}, nodes | inner.covered
@@ -148,7 +149,10 @@ class Matcher:
                 nodes |= found
         yield extended, nodes
 
-    def _condition(self, item: Item, gold: Block, sigma: Sigma) -> Nodes | None:
+    def _condition(self, item: Item, step: Block, gold: Block, sigma: Sigma) -> Nodes | None:
+        column = asked_null(item.term)
+        if column is not None and _padded_in_gold_only(column[1], step, gold, sigma):
+            return None
         pair = equated(item.term)
         if pair is None:
             term = mapped(item.term, sigma)
@@ -173,34 +177,24 @@ class Matcher:
 
     # -- the other clauses -------------------------------------------------------------------------------
 
-    def _clauses(self, step: Block, gold: Block, sigma: Sigma, root: bool) -> Nodes | None:
+    def _clauses(self, step: Block, gold: Block, sigma: Sigma, root: bool, counted: bool) -> Nodes | None:
         covered: set[int] = set()
         stage = 3 + len(step.instances)
-        if (gold.semijoined or step.semijoined) and (step.aggregates or step.limit is not None):
+        several = step.limit is not None and not step.single
+        if (gold.semijoined or step.semijoined) and (counted or step.counts_repeats or several):
             self._fail(stage, "a join in place of a subquery repeats rows, which this step counts")
             return None
         checks: tuple[tuple[str, Callable[[], Nodes | None]], ...] = (
-            ("grouping differs", lambda: self._grouping(step, gold, sigma)),
-            ("HAVING condition not in gold", lambda: self._each(step.having, gold.clauses["having"], gold, sigma)),
-            ("order or limit not gold's", lambda: self._ordering(step, gold, sigma)),
-            ("projection not in gold's block", lambda: self._projections(step, gold, sigma, root)),
-            ("DISTINCT not in gold", lambda: self._distinct(step, gold, sigma)),
+            ("grouping differs", lambda: self.clauses.grouping(step, gold, sigma, counted)),
+            ("HAVING condition not in gold", lambda: self.clauses.having(step, gold, sigma)),
+            ("order or limit not gold's", lambda: self.clauses.ordering(step, gold, sigma)),
+            ("projection not in gold's block", lambda: self.clauses.projections(step, gold, sigma, root)),
+            ("DISTINCT not in gold", lambda: self.clauses.distinct(step, gold, sigma, counted)),
         )
         for place, (reason, check) in enumerate(checks):
             nodes = check()
             if nodes is None:
                 self._fail(stage + place, reason)
-                return None
-            covered |= nodes
-        return frozenset(covered)
-
-    def _each(
-        self, items: tuple[Item, ...], candidates: Mapping[Term, list[Item]], gold: Block, sigma: Sigma
-    ) -> Nodes | None:
-        covered: set[int] = set()
-        for item in items:
-            nodes = self._item(item, candidates, gold, sigma)
-            if nodes is None:
                 return None
             covered |= nodes
         return frozenset(covered)
@@ -214,7 +208,7 @@ class Matcher:
                 continue
             covered = other.nodes
             for inner, outer in zip(item.blocks, other.blocks, strict=True):
-                match = self._best(inner, outer, sigma, root=False)
+                match = self._best(inner, outer, sigma)
                 if match is None:
                     break
                 covered |= match.covered
@@ -222,107 +216,14 @@ class Matcher:
                 found = covered if found is None else found | covered
         return found
 
-    def _grouping(self, step: Block, gold: Block, sigma: Sigma) -> Nodes | None:
-        """Gold's keys, give or take columns of gold that a primary key among the step's own keys decides.
-
-        Aggregates are computed for each group, so a step that has any needs all of gold's keys.
-        """
-        keys = {gold.normal(mapped(item.term, sigma)) for item in step.group}
-        gold_keys = set(gold.clauses["group"])
-        if not all(key in gold_keys or (key in gold.parts and gold.decides(keys & gold_keys, key)) for key in keys):
-            return None
-        if (step.aggregates or step.having) and not all(gold.decides(keys, key) for key in gold_keys):
-            return None
-        matched = (item for key in keys for item in gold.clauses["group"].get(key, ()))
-        return frozenset().union(*(item.nodes for item in matched))
-
-    def _ordering(self, step: Block, gold: Block, sigma: Sigma) -> Nodes | None:
-        places: list[int] = []
-        covered: set[int] = set()
-        for item in step.order:
-            nodes = self._item(item, gold.clauses["order"], gold, sigma)
-            if nodes is None:
-                return None
-            covered |= nodes
-            places.append(next(p for p, g in enumerate(gold.order) if g.nodes <= nodes and g.flag == item.flag))
-        if places != sorted(set(places)):
-            return None
-        if step.limit is not None:
-            if gold.limit is None or step.limit.term != gold.limit.term or len(places) != len(gold.order):
-                return None
-            covered |= gold.limit.nodes
-        return frozenset(covered)
-
-    def _projections(self, step: Block, gold: Block, sigma: Sigma, root: bool) -> Nodes | None:
-        own = gold.clauses["projections"]
-        covered: set[int] = set()
-        # What is read from a derived table is compared where it is read, so a table without DISTINCT may offer more
-        # or less; elsewhere below the root the values compared are part of the meaning.
-        free = root or step.role == "exists" or (step.role == "from" and step.distinct is None)
-        if not free:
-            return self._same_projections(step, gold, sigma)
-        if self._repeats(step, gold, sigma):
-            return None
-        for item in step.projections:
-            nodes = self._item(item, own, gold, sigma)
-            if nodes is None and not self.strict:
-                nodes = self._looked_up(item, step, gold, sigma)
-            if nodes is None:
-                return None
-            covered |= nodes
-        return frozenset(covered)
-
-    def _repeats(self, step: Block, gold: Block, sigma: Sigma) -> bool:
-        """Whether the step projects something more often than once and than gold: then it stands in another's place."""
-        own = Counter(item.term for item in gold.projections)
-        terms = Counter(mapped(item.term, sigma) for item in step.projections if not item.blocks)
-        return any(count > max(1, own[term]) for term, count in terms.items())
-
-    def _looked_up(self, item: Item, step: Block, gold: Block, sigma: Sigma) -> Nodes | None:
-        """A projection that gold does not select, but uses: a column, an aggregate or expression, a primary key."""
-        if item.term[0] == "literal":
-            return None
-        nodes = self._item(item, gold.parts, gold, sigma)
-        if item.term[0] == "column":
-            return NONE if nodes is not None or self._is_key(item.term, step) else None
-        return nodes
-
-    def _same_projections(self, step: Block, gold: Block, sigma: Sigma) -> Nodes | None:
-        """Gold's own projections, one for one and in order."""
-        if len(step.projections) != len(gold.projections):
-            return None
-        covered: set[int] = set()
-        for item, other in zip(step.projections, gold.projections, strict=True):
-            nodes = self._item(item, {gold.normal(other.term): [other]}, gold, sigma)
-            if nodes is None:
-                return None
-            covered |= nodes
-        return frozenset(covered)
-
-    def _is_key(self, term: Term, step: Block) -> bool:
-        return term[0] == "column" and any(
-            instance.number == term[1] and term[2] in instance.primary_key for instance in step.instances
-        )
-
-    def _distinct(self, step: Block, gold: Block, sigma: Sigma) -> Nodes | None:
-        """DISTINCT may be dropped; added only where duplicates play no part in gold."""
-        if step.distinct is None:
-            return NONE
-        if gold.distinct is not None:
-            return gold.distinct
-        if gold.role in ("in", "exists", "branch") or gold.semijoined or step.semijoined:
-            return NONE
-        terms = {gold.normal(mapped(item.term, sigma)) for item in step.projections}
-        if gold.group and terms <= set(gold.clauses["group"]):
-            return NONE
-        counted = {part for term in gold.parts for part in distinct_operands(term)}
-        return NONE if terms <= counted else None
-
     # -- set operations ----------------------------------------------------------------------------------
 
-    def _operation(self, step: Block, gold: Block, sigma: Sigma) -> Match | None:
-        """Branches of a chain may be left out; those kept project what gold's project."""
-        ordering = self._ordering(step, gold, sigma)
+    def _operation(self, step: Block, gold: Block, sigma: Sigma, root: bool) -> Match | None:
+        """Branches of a chain may be left out at the root; those kept project what gold's project."""
+        if not root and len(step.branches) != len(gold.branches):
+            self._fail(1, "a nested set operation has lost a branch")
+            return None
+        ordering = self.clauses.ordering(step, gold, sigma)
         if ordering is None:
             self._fail(1, "order or limit not gold's")
             return None
@@ -330,7 +231,7 @@ class Matcher:
         free = list(gold.branches)
         for place, branch in enumerate(step.branches):
             candidates = [gold.branches[place]] if step.operation.startswith("Except") else list(free)
-            matches = [(c, m) for c in candidates if (m := self._best(branch, c, sigma, root=False)) is not None]
+            matches = [(c, m) for c in candidates if (m := self._best(branch, c, sigma)) is not None]
             if not matches:
                 self._fail(1, "a branch of the set operation is not gold's")
                 return None
@@ -344,3 +245,12 @@ class Matcher:
         if progress > self._progress:
             self._progress, self.failure = progress, failure
             self.part = item.node if item is not None else None
+
+
+def _padded_in_gold_only(number: int | None, step: Block, gold: Block, sigma: Sigma) -> bool:
+    """Whether IS NULL asks in gold for rows that a LEFT JOIN padded, of which the step has none."""
+    return any(
+        own.number == number and own.outer_on is None and other.number == sigma[number] and other.outer_on is not None
+        for own in step.instances
+        for other in gold.instances
+    )

@@ -64,6 +64,11 @@ class Names:
 
     sources: dict[str, Source] = field(default_factory=dict)
     unresolved: list[str] = field(default_factory=list)
+    aliases: int = 0
+
+    def new_alias(self) -> str:
+        self.aliases += 1
+        return f"{UID}{self.aliases}"
 
 
 def owner_of(scope: Scope, name: str) -> Source | None:

@@ -6,21 +6,16 @@ speed is GPL. numba is imported only then, so that ``import learnat.sql`` stays 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from sqlglot import exp
 
 from learnat.sql.tree import LabelledTree, labelled_tree
-
-if TYPE_CHECKING:
-    import numpy as np
 
 _LABELS: dict[str, int] = {}
 
 
 def tree_edit_distance(a: exp.Expr, b: exp.Expr) -> int:
     """The least number of node insertions, deletions and relabellings that turn ``a`` into ``b``."""
-    return distance(Postorder(labelled_tree(a)), Postorder(labelled_tree(b)))
+    return distance(TreeArrays(labelled_tree(a)), TreeArrays(labelled_tree(b)))
 
 
 def structure(gold_ast: exp.Expr, step_ast: exp.Expr) -> float:
@@ -28,59 +23,33 @@ def structure(gold_ast: exp.Expr, step_ast: exp.Expr) -> float:
 
     A deep and a flat tree can be further apart than either has nodes: that counts as 0.
     """
-    return similarity(Postorder(labelled_tree(gold_ast)), Postorder(labelled_tree(step_ast)))
+    return similarity(TreeArrays(labelled_tree(gold_ast)), TreeArrays(labelled_tree(step_ast)))
 
 
-def similarity(a: Postorder, b: Postorder) -> float:
+def similarity(a: TreeArrays, b: TreeArrays) -> float:
     """``structure`` of two prepared trees."""
     return max(0.0, 1.0 - distance(a, b) / max(a.size, b.size))
 
 
-class Postorder:
-    """What the algorithm needs of a tree: labels, leftmost leaves and keyroots, numbered in postorder."""
+class TreeArrays:
+    """A tree as the compiled kernel reads it: labels as numbers, and subtree sizes, in preorder."""
 
     def __init__(self, tree: LabelledTree) -> None:
         import numpy as np
 
-        size = len(tree)
-        labels, leftmost = np.empty(size, np.int64), np.empty(size, np.int64)
-        # Preorder with subtree sizes to postorder: a node comes after all below it, before those right of it.
-        count = 0
-        stack: list[tuple[int, int]] = []
-        for place in range(size):
-            while stack and place >= stack[-1][0] + tree.sizes[stack[-1][0]]:
-                count = self._close(stack, labels, leftmost, tree, count)
-            stack.append((place, count))
-        while stack:
-            count = self._close(stack, labels, leftmost, tree, count)
-        last: dict[int, int] = {}
-        for node, leaf in enumerate(leftmost.tolist()):
-            last[leaf] = node
-        self.size = size
-        self.labels = labels
-        self.leftmost = leftmost
-        self.keyroots = np.array(sorted(last.values()), np.int64)
-
-    @staticmethod
-    def _close(
-        stack: list[tuple[int, int]],
-        labels: np.ndarray[Any, Any],
-        leftmost: np.ndarray[Any, Any],
-        tree: LabelledTree,
-        count: int,
-    ) -> int:
-        place, first = stack.pop()
-        labels[count] = _LABELS.setdefault(tree.labels[place], len(_LABELS))
-        leftmost[count] = first
-        return count + 1
+        self.size = len(tree)
+        self.labels = np.array([_LABELS.setdefault(label, len(_LABELS)) for label in tree.labels], np.int64)
+        self.sizes = np.array(tree.sizes, np.int64)
 
 
-def distance(a: Postorder, b: Postorder) -> int:
+def distance(a: TreeArrays, b: TreeArrays) -> int:
     if not a.size or not b.size:
         return a.size or b.size
+    if a.labels.tobytes() == b.labels.tobytes() and a.sizes.tobytes() == b.sizes.tobytes():
+        return 0
     from learnat.sql.kernels import tree_distance
 
-    return int(tree_distance(a.labels, a.leftmost, a.keyroots, b.labels, b.leftmost, b.keyroots))
+    return int(tree_distance(a.labels, a.sizes, b.labels, b.sizes))
 
 
 def edit_ratio(a: str, b: str) -> float:

@@ -90,6 +90,13 @@ def distinct_operands(term: Term) -> tuple[Term, ...]:
     return ()
 
 
+def asked_null(term: Term) -> Term | None:
+    """The column that the condition ``term`` wants to be NULL; None for any other condition."""
+    if term[:2] == ("Is", ("expression", ("Null",))) and term[2][1][0] == "column":
+        return tuple(term[2][1])
+    return None
+
+
 def refuses_null(term: Term) -> tuple[Term, ...]:
     """The columns that cannot be NULL where the condition ``term`` is true."""
     if term[0] in ("EQ", "NEQ") and isinstance(term[-1], frozenset):

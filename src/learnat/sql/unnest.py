@@ -2,7 +2,11 @@
 
 Reading from ``(SELECT a FROM t WHERE p)`` or a CTE is reading from ``t WHERE p``. And ``x IN (SELECT y FROM t)``
 keeps the rows that a join with ``t`` on ``x = y`` keeps, where some of them come more than once: which of the two a
-query uses is style as long as nothing counts its rows.
+query uses is style as long as nothing counts its rows. A subquery that groups by ``y`` has each value once, and
+becomes a derived table to join with.
+
+``x = (SELECT y FROM t)`` in gold says that there is one such row; a step may say ``IN``, which keeps the same rows or
+more, as if it left a condition out. The other way round, ``=`` would take any one of the rows that gold keeps.
 """
 
 from __future__ import annotations
@@ -11,7 +15,25 @@ from dataclasses import replace
 from typing import Any
 
 from learnat.sql.blocks import Block, Instance, Item
-from learnat.sql.terms import BLOCK, Term, columns, equated, substitute
+from learnat.sql.terms import BLOCK, Term, columns, count_rows, equated, substitute
+
+
+def relaxed(block: Block) -> Block | None:
+    """A block of gold with its conditions ``x = (SELECT ...)`` turned into ``x IN (SELECT ...)``; None without any."""
+    found = [item for item in block.conditions if _equals_query(item) and _plain(item.blocks[0])]
+    if not found:
+        return None
+    conditions = tuple(_membership(item) if item in found else item for item in block.conditions)
+    return _copy(block, conditions=conditions)
+
+
+def _equals_query(item: Item) -> bool:
+    return item.term[0] == "EQ" and len(item.term) == 3 and item.term[2] == BLOCK and not _has_block(item.term[1])
+
+
+def _membership(item: Item) -> Item:
+    term = ("In", ("query", BLOCK), ("this", item.term[1]))
+    return replace(item, term=term, blocks=(_copy(item.blocks[0], role="in"),))
 
 
 def unnest(block: Block) -> Block | None:
@@ -20,7 +42,7 @@ def unnest(block: Block) -> Block | None:
         return None
     merged = block
     while True:
-        step = _derived(merged) or _subquery(merged)
+        step = _derived(merged) or _subquery(merged) or _grouped(merged)
         if step is None:
             return None if merged is block else merged
         merged = step
@@ -54,8 +76,19 @@ def _merge(block: Block, inner: Block, instance: Instance) -> Block:
             return ("column", column[1], substitute(column[2], new))
         return column
 
+    def rewritten(term: Term) -> Term:
+        return count_rows(substitute(term, new), keys)
+
     def moved(items: tuple[Item, ...]) -> tuple[Item, ...]:
-        return tuple(replace(item, term=substitute(item.term, new)) for item in items)
+        return tuple(replace(item, term=rewritten(item.term)) for item in items)
+
+    # A primary key is never NULL; the canonical form saw only the derived table's column in its place.
+    keys = frozenset(
+        ("column", own.number, name)
+        for own in inner.instances
+        for name in own.primary_key
+        if own.outer_on is None and len(own.primary_key) == 1 and not block.fixed
+    )
 
     instances: list[Instance] = []
     for other in block.instances:
@@ -73,7 +106,7 @@ def _merge(block: Block, inner: Block, instance: Instance) -> Block:
         group=moved(block.group),
         having=moved(block.having),
         order=moved(block.order),
-        expressions=(*inner.expressions, *(p._replace(term=substitute(p.term, new)) for p in block.expressions)),
+        expressions=(*inner.expressions, *(p._replace(term=rewritten(p.term)) for p in block.expressions)),
     )
 
 
@@ -98,6 +131,28 @@ def _subquery(block: Block) -> Block | None:
             conditions=(*rest, *link, *inner.conditions),
             expressions=(*block.expressions, *inner.expressions),
             semijoined=block.semijoined or not _unique(inner, link),
+        )
+    return None
+
+
+def _grouped(block: Block) -> Block | None:
+    """``x IN (SELECT y ... GROUP BY y)`` is a join with that derived table, in which each ``y`` stands once."""
+    for item in block.conditions:
+        if item.term[:2] != ("In", ("query", BLOCK)) or len(item.blocks) != 1:
+            continue
+        inner = item.blocks[0]
+        if len(inner.projections) != 1 or inner.operation or inner.limit or inner.outside or inner.distinct is not None:
+            continue
+        key = inner.projections[0].term
+        if [group.term for group in inner.group] != [key] or not inner.instances:
+            continue
+        number = -inner.instances[0].number  # not taken: numbers are positive and unique over the query
+        link = ("EQ", frozenset((item.term[2][1], ("column", number, key))))
+        rest = tuple(other for other in block.conditions if other is not item)
+        return _copy(
+            block,
+            instances=(*block.instances, Instance(number, "", item.nodes, _copy(inner, role="from"))),
+            conditions=(*rest, Item(link, item.nodes, (), item.node)),
         )
     return None
 

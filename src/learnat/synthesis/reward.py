@@ -69,7 +69,7 @@ def reward(
 
 @lru_cache(maxsize=10_000)
 def _structure(gold: str, step: str, schema: Schema | None, dialect: str) -> float:
-    return similarity(view(gold, schema, dialect).postorder, view(step, schema, dialect).postorder)
+    return similarity(view(gold, schema, dialect).arrays, view(step, schema, dialect).arrays)
 
 
 @dataclass(frozen=True)
