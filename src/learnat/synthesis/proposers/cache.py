@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from learnat.errors import LearnatError
 
 APPLICATION_ID = 0x4C4E4154
@@ -102,7 +104,7 @@ class ReplyCache:
     def _execute(self, sql: str, parameters: tuple[object, ...]) -> list[tuple[Any, ...]]:
         try:
             return self._opened().execute(sql, parameters).fetchall()
-        except (sqlite3.Error, OSError) as error:
+        except (sqlite3.Error, OSError) as error:  # filelock's Timeout is an OSError
             raise LearnatError(self._explained(error)) from error
 
     def _opened(self) -> sqlite3.Connection:
@@ -113,7 +115,9 @@ class ReplyCache:
                 self.path, timeout=self.busy_timeout_s, isolation_level=None, check_same_thread=False
             )
             try:
-                self._prepare(connection)
+                # Until the file is in WAL mode, SQLite answers "locked" at once instead of waiting.
+                with FileLock(f"{self.path}.lock", timeout=self.busy_timeout_s):
+                    self._prepare(connection)
             except BaseException:
                 connection.close()
                 raise
@@ -135,7 +139,7 @@ class ReplyCache:
             connection.execute(_TABLE)
 
     def _explained(self, error: Exception) -> str:
-        if isinstance(error, sqlite3.OperationalError) and ("locked" in str(error) or "busy" in str(error)):
+        if isinstance(error, Timeout) or (isinstance(error, sqlite3.OperationalError) and "locked" in str(error)):
             return (
                 f"{self.path}: the cache of replies was locked by another process for {self.busy_timeout_s:g} s. "
                 "End that process, or give another path (proposer.cache=PATH)."

@@ -27,6 +27,10 @@ NO_STEPS = "no steps"
 NO_SQL = "step without SQL"
 SQL_IS_NO_STRING = "SQL is no string"
 TOO_MANY = "more steps than asked for"
+"""Why a reply, or a part of it, is no step."""
+
+GIVEN_UP = "given up"
+"""Why a call got no reply at all: the run ended meanwhile."""
 
 REPLY_SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -246,9 +250,10 @@ def _items(value: Any, depth: int = 0) -> Iterator[Step | str]:
 
 
 def _clean_sql(sql: str) -> str:
-    """``sql`` without a fence around it and the semicolon at its end."""
+    """``sql`` without a fence around it and the semicolon at its end; nothing where it has no word ("...")."""
     fenced = _FENCED.match(sql)
-    return _clean(fenced.group(1) if fenced else sql).rstrip("; \t\r\n")
+    sql = _clean(fenced.group(1) if fenced else sql).rstrip("; \t\r\n")
+    return sql if re.search(r"\w", sql) else ""
 
 
 def _clean(text: str) -> str:
