@@ -109,5 +109,5 @@ class RowEnds(StoppingCriteria):
 
 
 def stop_criteria(tokenizer: PreTrainedTokenizerBase, stop: str | None) -> StopStringCriteria | None:
-    """Finds ``stop`` also where it begins or ends inside a token. Made once for a tokenizer: it reads the vocabulary."""
+    """Finds ``stop`` also where it begins or ends inside a token. Make it once: it reads the whole vocabulary."""
     return StopStringCriteria(tokenizer, stop) if stop is not None else None

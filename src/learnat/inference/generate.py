@@ -60,7 +60,7 @@ class GreedyGeneration:
 
 
 def check_device(key: str, device: str) -> None:
-    """Raise ``LearnatError`` unless ``device``, configured as ``key``, is one of ``DEVICES`` and there is such a one."""
+    """Raise ``LearnatError`` unless ``device``, configured as ``key``, is one of ``DEVICES`` and to be had here."""
     if device not in DEVICES:
         raise LearnatError(f"{key}={device!r} is not known. {nearest(str(device), DEVICES)}")
     if device == "cuda" and not torch.cuda.is_available():
