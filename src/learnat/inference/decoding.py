@@ -50,7 +50,8 @@ class RowSampler(LogitsProcessor):
     def __init__(self, rows: Sequence[Row], decoding: Decoding, steps: int, device: torch.device) -> None:
         self.decoding = decoding
         self.sampled = torch.tensor([row.seed is not None for row in rows], device=device)[:, None]
-        draws = [random.Random(row.seed) for row in rows]
+        # As text a seed is hashed first: neighbouring numbers would begin alike.
+        draws = [random.Random(str(row.seed)) for row in rows]
         self.uniform = torch.tensor([[draw.random() for _ in range(steps)] for draw in draws], device=device)
         self.step = 0
 

@@ -103,7 +103,7 @@ class TransformersProposer(Proposer):
 
         if (self.checkpoint is None) == (self.model is None):
             raise LearnatError(
-                "Give what proposes: proposer.checkpoint=<run folder>/checkpoints/<stage> (a policy that was trained) or "
+                "Give what proposes: proposer.checkpoint=<run folder>/checkpoints/<stage> (a trained policy) or "
                 "proposer.model=ID or FOLDER (a chat model), and not both."
             )
         if self.checkpoint is not None and self.demonstrations is not None:
