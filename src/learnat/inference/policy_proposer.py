@@ -15,7 +15,7 @@ from learnat.synthesis.checks import check_count, check_number
 from learnat.synthesis.demonstrations import DemonstrationPool
 from learnat.synthesis.proposers.base import Proposal, Proposals, Proposer, Request, Unanswered
 from learnat.synthesis.proposers.cache import Reply, ReplyCache, cache_key
-from learnat.synthesis.proposers.chat import ChatPrompt
+from learnat.synthesis.proposers.chat import GIVEN_UP, ChatPrompt
 from learnat.synthesis.tree import SearchTree
 
 if TYPE_CHECKING:
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 
 STEP_TOKENS, REPLY_TOKENS = 256, 2048
 """The longest step of a checkpoint, and the longest reply of a chat model, where nothing else is configured."""
-
-GIVEN_UP = "given up"
-"""Why a call has no answer that was under way when the proposer was closed."""
 
 FINALITIES = ("execution", "canonical")
 
@@ -127,6 +124,8 @@ class TransformersProposer(Proposer):
         return ChatModel(self.model, chat, self.demonstrations)
 
     def propose(self, request: Request) -> Proposals:
+        if self._closed:
+            raise Unanswered([GIVEN_UP])
         content = self._model.content(request)
         draws = self._draws(request, content)
         known = {draw.key: self._known(draw.key) for draw in draws}
