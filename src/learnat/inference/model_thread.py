@@ -50,8 +50,9 @@ class ModelThread:
         return self._batcher.ask(questions)
 
     def close(self) -> None:
-        """Fail all who wait with ``Closed``; a batch under way ends at its next token."""
+        """Fail all who wait with ``Closed``; a batch under way ends at its next token. Then the weights are let go."""
         self._batcher.close()
+        self._loaded = None
 
     def _answer(self, questions: Sequence[Question]) -> list[Completion]:
         try:
