@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-from transformers import GenerationConfig
+from transformers import GenerationConfig, StopStringCriteria
 
 from learnat.errors import LearnatError, nearest
+from learnat.inference.decoding import Decoding, Row, RowEnds, RowSampler
 from learnat.training.logprobs import causal_lm
 from learnat.training.models import Policy
 
@@ -39,61 +40,112 @@ class GreedyGeneration:
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        if self.device not in DEVICES:
-            raise LearnatError(f"inference.device={self.device!r} is not known. {nearest(self.device, DEVICES)}")
+        check_device("inference.device", self.device)
 
     def generate(self, policy: Policy, prompts: Sequence[Sequence[int]]) -> Iterator[tuple[int, Completion]]:
         """Yield (position in ``prompts``, completion), longest prompts first, a batch at a time.
 
-        Sorting by length keeps padding small; starting with the longest shows a lack of memory at once. Prompts that
-        leave no room in the context are answered by an empty, unfinished completion.
+        Sorting by length keeps padding small; starting with the longest shows a lack of memory at once.
         """
-        model = causal_lm(policy.model)
-        model.set_attn_implementation(policy.attention)
         was_training = policy.model.training
-        device = self.device if self.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
-        policy.model.to(device).eval()
+        prepare(policy, self.device)
+        decoding = Decoding(self.max_new_tokens)
         try:
             order = sorted(range(len(prompts)), key=lambda i: -len(prompts[i]))
-            fitting = [i for i in order if len(prompts[i]) < policy.context_length]
-            for i in order[: len(order) - len(fitting)]:
-                yield i, Completion("", len(prompts[i]), 0, False)
-            for start in range(0, len(fitting), self.batch_size):
-                batch = fitting[start : start + self.batch_size]
-                yield from zip(batch, self._batch(policy, [prompts[i] for i in batch]), strict=True)
+            for start in range(0, len(order), self.batch_size):
+                batch = order[start : start + self.batch_size]
+                yield from zip(batch, complete(policy, [Row(tuple(prompts[i])) for i in batch], decoding), strict=True)
         finally:
             policy.model.train(was_training)
 
-    @torch.inference_mode()
-    def _batch(self, policy: Policy, prompts: Sequence[Sequence[int]]) -> list[Completion]:
-        tokenizer = policy.tokenizer
-        width = max(len(prompt) for prompt in prompts)
-        device = next(policy.model.parameters()).device
-        ids = torch.full((len(prompts), width), tokenizer.pad_token_id)
-        mask = torch.zeros_like(ids)
-        for row, prompt in enumerate(prompts):
-            ids[row, width - len(prompt) :] = torch.tensor(prompt)
-            mask[row, width - len(prompt) :] = 1
-        # A configuration of our own: what a model ships (Qwen's repetition penalty, say) would not be greedy decoding.
-        config = GenerationConfig(
-            max_new_tokens=min(self.max_new_tokens, policy.context_length - width),
-            do_sample=False,
-            # A growing cache copies itself at every token: behind long prompts one of full size is three times as fast.
-            cache_implementation="static" if width >= LONG_PROMPT else None,
-            disable_compile=True,
-            eos_token_id=sorted(policy.end_tokens),
-            pad_token_id=tokenizer.pad_token_id,
-        )
-        shipped, policy.model.generation_config = policy.model.generation_config, config
-        try:
-            out = policy.model.generate(input_ids=ids.to(device), attention_mask=mask.to(device))
-        finally:
-            policy.model.generation_config = shipped
-        out = out[:, width:].tolist()
-        return [self._completion(policy, prompt, tokens) for prompt, tokens in zip(prompts, out, strict=True)]
 
-    def _completion(self, policy: Policy, prompt: Sequence[int], tokens: list[int]) -> Completion:
-        end = next((i for i, token in enumerate(tokens) if token in policy.end_tokens), None)
-        finished = end is not None
-        answer = tokens[:end]
-        return Completion(policy.tokenizer.decode(answer), len(prompt), len(answer) + finished, finished)
+def check_device(key: str, device: str) -> None:
+    """Raise ``LearnatError`` unless ``device``, configured as ``key``, is one of ``DEVICES`` and to be had here."""
+    if device not in DEVICES:
+        raise LearnatError(f"{key}={device!r} is not known. {nearest(str(device), DEVICES)}")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise LearnatError(f"{key}=cuda, but PyTorch sees no GPU here: use {key}=auto or cpu, or another machine.")
+
+
+def prepare(policy: Policy, device: str) -> None:
+    """Move the policy to ``device`` (``auto``: a GPU if there is one) and make it ready to generate."""
+    causal_lm(policy.model).set_attn_implementation(policy.attention)
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    policy.model.to(device).eval()
+
+
+def complete(
+    policy: Policy,
+    rows: Sequence[Row],
+    decoding: Decoding,
+    stop: StopStringCriteria | None = None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> list[Completion]:
+    """The completions of ``rows``, decoded together by a policy that is ready to (see ``prepare``).
+
+    Each row has the room that its own prompt leaves in the context; where that is none, its completion is empty and
+    unfinished.
+
+    Args:
+        stop: of ``decoding.stop``, see ``stop_criteria``.
+        cancelled: asked at every token; once it says so, what is written so far is returned.
+    """
+    room = [min(decoding.max_new_tokens, policy.context_length - len(row.prompt)) for row in rows]
+    fitting = [i for i in range(len(rows)) if room[i] > 0]
+    completions = [Completion("", len(row.prompt), 0, False) for row in rows]
+    if fitting:
+        chosen, limits = [rows[i] for i in fitting], [room[i] for i in fitting]
+        for i, completion in zip(fitting, _generate(policy, chosen, limits, decoding, stop, cancelled), strict=True):
+            completions[i] = completion
+    return completions
+
+
+@torch.inference_mode()
+def _generate(
+    policy: Policy,
+    rows: Sequence[Row],
+    room: Sequence[int],
+    decoding: Decoding,
+    stop: StopStringCriteria | None,
+    cancelled: Callable[[], bool],
+) -> list[Completion]:
+    device = next(policy.model.parameters()).device
+    width = max(len(row.prompt) for row in rows)
+    ids = torch.full((len(rows), width), policy.tokenizer.pad_token_id)
+    mask = torch.zeros_like(ids)
+    for i, row in enumerate(rows):
+        ids[i, width - len(row.prompt) :] = torch.tensor(row.prompt)
+        mask[i, width - len(row.prompt) :] = 1
+    # A configuration of our own: what a model ships (Qwen's repetition penalty, say) would change the decoding.
+    config = GenerationConfig(
+        max_new_tokens=max(room),
+        do_sample=False,
+        # A growing cache copies itself at every token: behind long prompts one of full size is three times as fast.
+        cache_implementation="static" if width >= LONG_PROMPT else None,
+        disable_compile=True,
+        eos_token_id=sorted(policy.end_tokens),
+        pad_token_id=policy.tokenizer.pad_token_id,
+    )
+    ends = RowEnds(width, room, stop, cancelled, device)
+    sampled = any(row.seed is not None for row in rows)
+    samplers = [RowSampler(rows, decoding, max(room), device)] if sampled else []
+    shipped, policy.model.generation_config = policy.model.generation_config, config
+    try:
+        out = policy.model.generate(
+            input_ids=ids.to(device),
+            attention_mask=mask.to(device),
+            logits_processor=samplers,
+            stopping_criteria=[ends],
+        )
+    finally:
+        policy.model.generation_config = shipped
+    written = zip(rows, out[:, width:].tolist(), ends.lengths(), strict=True)
+    return [_completion(policy, row, tokens[:length], stopped) for row, tokens, (length, stopped) in written]
+
+
+def _completion(policy: Policy, row: Row, tokens: list[int], stopped: bool) -> Completion:
+    end = next((i for i, token in enumerate(tokens) if token in policy.end_tokens), None)
+    answer = tokens[:end]
+    ended = end is not None
+    return Completion(policy.tokenizer.decode(answer), len(row.prompt), len(answer) + ended, ended or stopped)

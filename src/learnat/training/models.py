@@ -118,12 +118,7 @@ def _silence_residual_branches(model: nn.Module) -> None:
 def load(checkpoint: str | Path) -> Policy:
     """The policy of a checkpoint folder. Raises ``LearnatError`` when it is not one."""
     folder = Path(checkpoint)
-    if not (folder / MANIFEST).is_file():
-        raise LearnatError(
-            f"{folder} is not a LearNAT checkpoint: it has no {MANIFEST}. Give the folder that a run wrote, "
-            "<run folder>/checkpoints/<stage>."
-        )
-    manifest = json.loads((folder / MANIFEST).read_text())
+    manifest = _manifest(folder)
     style = PromptStyle(**manifest["prompt"])
     tokenizer = AutoTokenizer.from_pretrained(folder)
     dtype = _dtype(manifest["dtype"])
@@ -152,6 +147,20 @@ def load(checkpoint: str | Path) -> Policy:
         base_model=base_model,
         source=identity(folder),
     )
+
+
+def prompt_style(checkpoint: str | Path) -> PromptStyle:
+    """How prompts looked in the training of a checkpoint folder. Raises ``LearnatError`` when it is not one."""
+    return PromptStyle(**_manifest(Path(checkpoint))["prompt"])
+
+
+def _manifest(folder: Path) -> Any:
+    if not (folder / MANIFEST).is_file():
+        raise LearnatError(
+            f"{folder} is not a LearNAT checkpoint: it has no {MANIFEST}. Give the folder that a run wrote, "
+            "<run folder>/checkpoints/<stage>."
+        )
+    return json.loads((folder / MANIFEST).read_text())
 
 
 def identity(folder: Path) -> str:

@@ -1,0 +1,75 @@
+"""Instruction-tuned models from the hub or a folder, used as they are."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
+
+from learnat.errors import LearnatError
+from learnat.training import models
+from learnat.training.models import Policy
+from learnat.training.prompts import PromptStyle
+
+
+def identity(model: str) -> str:
+    """Tells one state of the weights from another: by a folder's files, or by the hub's commit."""
+    if Path(model).is_dir():
+        return models.identity(Path(model))
+    commit = getattr(_had(model, AutoConfig.from_pretrained), "_commit_hash", None)
+    return hashlib.sha256(f"{model}@{commit}".encode()).hexdigest()
+
+
+def load(model: str) -> Policy:
+    """The model in the precision it comes in. Raises ``LearnatError`` when it cannot be had or is no chat model."""
+    tokenizer = _had(model, AutoTokenizer.from_pretrained)
+    if tokenizer.chat_template is None:
+        raise LearnatError(
+            f"The tokenizer of {model} has no chat template. Give an instruction-tuned model (proposer.model=…), or "
+            "proposer.checkpoint=<run folder>/checkpoints/<stage> for a policy that a run trained."
+        )
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    weights = _had(model, AutoModelForCausalLM.from_pretrained, dtype="auto")
+    text_config = weights.config.get_text_config()
+    return Policy(
+        name=model,
+        model=weights,
+        tokenizer=tokenizer,
+        style=PromptStyle(),
+        context_length=getattr(text_config, "max_position_embeddings", tokenizer.model_max_length),
+        attention="sdpa",
+        base_model=model,
+        source=identity(model),
+    )
+
+
+def prompt_ids(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Mapping[str, str]]) -> tuple[int, ...]:
+    """The messages by the tokenizer's chat template, up to where the answer begins.
+
+    A template without a system role gets that message at the head of the user's.
+    """
+    from jinja2 import TemplateError
+
+    try:
+        text = tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
+    except TemplateError:
+        system, user = messages
+        merged = {"role": "user", "content": f"{system['content']}\n\n{user['content']}"}
+        text = tokenizer.apply_chat_template([merged], tokenize=False, add_generation_prompt=True)
+    return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def _had(model: str, loader: Any, **settings: Any) -> Any:
+    try:
+        return loader(model, **settings)
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise LearnatError(
+            f"The model proposer.model={model} cannot be had: it is neither a folder with a transformers model nor in "
+            f"the Hugging Face cache, and downloading it failed ({reason}). Where there is a network, run "
+            f"`hf download {model} --local-dir FOLDER`, then give proposer.model=FOLDER."
+        ) from error

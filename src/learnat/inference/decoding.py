@@ -1,0 +1,114 @@
+"""How next tokens are chosen and where a text ends, for the rows of one batch.
+
+A sampled row draws from a generator of its own, so that what it gets does not depend on the rows beside it. (Padding
+changes logits in their last digits: where two tokens are almost equally likely, another may be drawn all the same.)
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from transformers import LogitsProcessor, PreTrainedTokenizerBase, StoppingCriteria, StopStringCriteria
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """Settings that all rows of a batch share.
+
+    Args:
+        max_new_tokens: tokens of a text, at most.
+        temperature: above 0; what sampled rows divide logits by.
+        top_p: in (0, 1]; sampled rows draw from the likeliest tokens that have this probability together.
+        stop: a text ends with this string, which it keeps, if not at its end token before; None: only there.
+    """
+
+    max_new_tokens: int
+    temperature: float = 1.0
+    top_p: float = 1.0
+    stop: str | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One text to be written. ``seed`` is that of its draws; None: it is decoded greedily."""
+
+    prompt: tuple[int, ...]
+    seed: int | None = None
+
+
+class RowSampler(LogitsProcessor):
+    """Leaves each sampled row one token, drawn by inverting the cumulative distribution; greedy rows stay as they are.
+
+    Used with greedy decoding, which then takes the drawn token. One uniform number a row and token is all chance there
+    is, whatever the size of the vocabulary; all are drawn beforehand.
+    """
+
+    def __init__(self, rows: Sequence[Row], decoding: Decoding, steps: int, device: torch.device) -> None:
+        self.decoding = decoding
+        self.sampled = torch.tensor([row.seed is not None for row in rows], device=device)[:, None]
+        # As text a seed is hashed first: neighbouring numbers would begin alike.
+        draws = [random.Random(str(row.seed)) for row in rows]
+        self.uniform = torch.tensor([[draw.random() for _ in range(steps)] for draw in draws], device=device)
+        self.step = 0
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """Scores [rows, vocabulary] to scores."""
+        probabilities, tokens = (scores / self.decoding.temperature).softmax(-1).sort(-1, descending=True)
+        before = probabilities.cumsum(-1) - probabilities
+        cumulative = probabilities.where(before < self.decoding.top_p, 0.0).cumsum(-1)
+        # On a GPU transformers runs a step or two past the last one before it looks whether all rows have ended.
+        uniform = self.uniform[:, min(self.step, self.uniform.shape[1] - 1), None]
+        self.step += 1
+        rank = (cumulative <= uniform * cumulative[:, -1:]).sum(-1, keepdim=True)
+        drawn = tokens.gather(-1, rank.clamp(max=scores.shape[-1] - 1))
+        only = torch.full_like(scores, -torch.inf).scatter(-1, drawn, 0.0)
+        return torch.where(self.sampled, only, scores)
+
+
+class RowEnds(StoppingCriteria):
+    """Ends each row at ``stop`` or when its room is used up, and remembers where; end tokens are transformers' part.
+
+    Args:
+        width: of the padded prompts.
+        room: tokens that each row may have.
+        stop: what finds the end of a text, or None.
+        cancelled: asked at every token; all rows end once it says so.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        room: Sequence[int],
+        stop: StopStringCriteria | None,
+        cancelled: Callable[[], bool],
+        device: torch.device,
+    ) -> None:
+        self.width = width
+        self.limits = torch.tensor(room, device=device)
+        self.stop = stop
+        self.cancelled = cancelled
+        self.stopped_at = torch.zeros_like(self.limits)
+
+    def __call__(self, input_ids: Tensor, scores: Tensor, **kwargs: object) -> Tensor:
+        """Which rows [rows] have ended."""
+        length = input_ids.shape[1] - self.width
+        if self.stop is not None:
+            # Only what was written counts: prompts end in the stop string of the step before.
+            found = self.stop(input_ids[:, self.width :], scores) & (self.stopped_at == 0)
+            self.stopped_at = torch.where(found, length, self.stopped_at)
+        ended = (self.stopped_at > 0) | (self.limits <= length)
+        return torch.ones_like(ended) if self.cancelled() else ended
+
+    def lengths(self) -> list[tuple[int, bool]]:
+        """For each row how many tokens it may have at most, and whether it ended at the stop string there."""
+        stopped = self.stopped_at.tolist()
+        return [(at or limit, at > 0) for at, limit in zip(stopped, self.limits.tolist(), strict=True)]
+
+
+def stop_criteria(tokenizer: PreTrainedTokenizerBase, stop: str | None) -> StopStringCriteria | None:
+    """Finds ``stop`` also where it begins or ends inside a token. Make it once: it reads the whole vocabulary."""
+    return StopStringCriteria(tokenizer, stop) if stop is not None else None
