@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
-from omegaconf import OmegaConf
 
 from learnat.benchmarks.types import Example
 from learnat.errors import LearnatError
@@ -43,7 +43,7 @@ from tests.synthesis.conftest import SCHEMA, SmallBenchmark, benchmark_of_music,
 
 __all__ = ["benchmark_of_music", "music"]  # fixtures
 
-CONF = Path(__file__).parents[2] / "conf" / "proposer" / "transformers.yaml"
+CONF = Path(__file__).parents[2] / "conf"
 
 
 def request(question: str = "How many?", path: tuple[Step, ...] = (), k: int = 4, sample: int = 0) -> Request:
@@ -211,9 +211,10 @@ def test_mistakes_in_the_settings(checkpoint: Path, tmp_path: Path) -> None:
 
 
 def test_the_config_s_defaults_are_the_class_s_own(checkpoint: Path, tmp_path: Path) -> None:
-    loaded = OmegaConf.create({"proposer": OmegaConf.load(CONF), "seed": 1, "cache_dir": str(tmp_path)})
-    loaded.proposer.checkpoint = str(checkpoint)
-    configured, own = instantiate(loaded.proposer, _convert_="all"), TransformersProposer(checkpoint)
+    chosen = ["proposer=transformers", f"proposer.checkpoint={checkpoint}", f"cache_dir={tmp_path}"]
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        configured = instantiate(compose("synthesize", overrides=chosen).proposer, _convert_="all")
+    own = TransformersProposer(checkpoint)
     assert describe(configured) == describe(own)
     free = {name: getattr(own, name) for name in own.free_settings if name not in ("checkpoint", "cache")}
     assert free == {name: getattr(configured, name) for name in free}
