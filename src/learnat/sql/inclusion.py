@@ -4,8 +4,9 @@ The principle: a step is right when a person could need its answer on the way to
 own clauses prove it. So the step's root block must map into a block of gold such that every condition and
 key of the step occurs there; it may leave out what gold has, and it may look up a key that gold never selects.
 A nested query is only a part of the answer around it, so it keeps what decides that answer: its limit, the branches
-of its set operation and, where its rows are counted, its groups and DISTINCT. What is only style (aliases, case, quoting, the order of operands and joins, a comma for JOIN, which of two
-joined columns is named, an extra key) plays no part.
+of its set operation and, where its rows are counted, its groups and DISTINCT. What is only style (aliases, case,
+quoting, the order of operands and joins, a comma for JOIN, which of two joined columns is named, an extra key) plays
+no part.
 
 Modes: ``clause`` is this rule; ``strict`` also wants every projection to be one of gold's own in that block;
 ``text`` is the token-tree test of the script that the authors published, kept as a baseline.
