@@ -150,6 +150,16 @@ def plot(groups: Mapping[tuple[tuple[str, str], ...], Sequence[Cost]], path: Pat
     pyplot.close(panels)
 
 
+def _print(header: list[str], rows: list[list[str]]) -> None:
+    """The table without the columns that only the file needs."""
+    shown = [place for place, name in enumerate(header) if name not in ("runs", "solved min", "solved max")]
+    table = Table(*(header[place] for place in shown))
+    for row in rows:
+        table.add_row(*(row[place] for place in shown))
+    console = Console()
+    console.print(table, width=max(console.width, 140))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m learnat.reporting.search_cost", description=__doc__.split("\n")[0])
     parser.add_argument("sweep", type=Path, help="the folder of a sweep of synthesize.py")
@@ -162,10 +172,7 @@ def main() -> None:
         out.mkdir(parents=True, exist_ok=True)
         with (out / "cost.csv").open("w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows([header, *rows])
-        table = Table(*header)
-        for row in rows:
-            table.add_row(*row)
-        Console().print(table)
+        _print(header, rows)
         plot(groups, out / "cost.svg")
         print(f"{out / 'cost.csv'}, {out / 'cost.svg'}")
     except LearnatError as error:
