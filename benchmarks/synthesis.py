@@ -22,7 +22,8 @@ from rich.table import Table
 
 from learnat.benchmarks.types import Benchmark
 from learnat.recipes.synthesize import synthesizer_of
-from learnat.synthesis.runner import read_summary, synthesize, usable_cpus
+from learnat.sql.execution import usable_cpus
+from learnat.synthesis.runner import read_summary, synthesize
 
 CONF = Path(__file__).parents[1] / "conf"
 FEW = 64

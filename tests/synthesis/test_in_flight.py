@@ -15,6 +15,7 @@ import pytest
 
 from learnat.benchmarks.types import Example
 from learnat.errors import LearnatError
+from learnat.sql.execution import Executor, Result
 from learnat.synthesis.growth import Budget
 from learnat.synthesis.proposers.ast import AstProposer
 from learnat.synthesis.proposers.base import Proposal, Proposals, Proposer, Request, Unanswered
@@ -204,6 +205,44 @@ def test_a_server_that_never_answers_ends_the_run_early(benchmark_of_music: Smal
     assert proposer._closed
 
 
+def test_skip_leaves_such_a_question_unsolved_with_the_reasons(
+    benchmark_of_music: SmallBenchmark, tmp_path: Path
+) -> None:
+    proposer = Waited(silent=("train/1",), round_size=4)
+    synthesizer = Synthesizer(proposer, MctsSearch(), ALL, AstReward())
+    path = synthesize(benchmark_of_music, "train", synthesizer, tmp_path, unanswered="skip")
+    trees = list(read_trees(path))
+    assert len(trees) == len(QUESTIONS) and "train/1" in proposer.learnt, "later rounds go on"
+    assert trees[1].nodes == () and trees[1].stats.rejected == {"http 500": 1, "timed out": 1}
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert (summary["unanswered"], summary["failed"]) == (1, 0)
+    with pytest.raises(LearnatError, match="Did you mean 'skip'"):
+        synthesize(benchmark_of_music, "train", synthesizer, tmp_path, unanswered="skp")
+
+
+def test_questions_in_flight_are_given_up_with_the_sql_they_run(
+    benchmark_of_music: SmallBenchmark, tmp_path: Path
+) -> None:
+    """An error, or Ctrl-C, does not wait for time limits, and keeps no tree that was judged by SQL it has ended."""
+    endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+
+    class Endless(Proposer):
+        concurrency = 4
+
+        def propose(self, request: Request) -> Proposals:
+            if request.example.example_id == "train/0":
+                time.sleep(1.0)
+                raise LearnatError("the budget is spent")
+            return Proposals((Proposal("", endless, "x"),))
+
+    synthesizer = Synthesizer(Endless(), MctsSearch(), ALL, AstReward(), timeout_s=60.0)
+    start = time.monotonic()
+    with pytest.raises(LearnatError, match="budget is spent"):
+        synthesize(benchmark_of_music, "train", synthesizer, tmp_path)
+    assert time.monotonic() - start < 30.0
+    assert (tmp_path / "trees.jsonl").read_bytes() == b""
+
+
 def test_an_error_that_ends_the_run_keeps_what_is_done(benchmark_of_music: SmallBenchmark, tmp_path: Path) -> None:
     with pytest.raises(LearnatError, match="cannot be reached"):
         run(benchmark_of_music, Waited(concurrency=2, broken=("train/7",)), tmp_path)
@@ -274,3 +313,24 @@ def test_a_step_with_golds_results_on_every_database_is_final(
     assert solved(other, database) and solved(other, both)
     assert not solved(other, database, "canonical")
     assert solved(lucky, database) and not solved(lucky, both), "the variant tells luck from meaning"
+
+
+def test_a_step_that_a_variant_s_time_limit_left_undecided_is_no_mistake(
+    benchmark_of_music: SmallBenchmark, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    variant = tmp_path / "variant.sqlite"
+    with sqlite3.connect(variant) as connection:
+        connection.execute("CREATE TABLE singer (age INTEGER)")
+    connection.close()
+    run_sql = Executor.run
+
+    def slow_on_the_variant(self: Executor, sql: str, *args: Any) -> Result:
+        result = run_sql(self, sql, *args)
+        return replace(result, error="timed out", timed_out=True) if self.path == variant else result
+
+    monkeypatch.setattr(Executor, "run", slow_on_the_variant)
+    example = Example(0, "t/0", "t", "music", "?", "", "SELECT max(age) FROM singer")
+    database = replace(benchmark_of_music.database("music"), variants=(variant,))
+    proposer = Says("SELECT age FROM singer WHERE name = 'Ada'")
+    tree = Synthesizer(proposer, MctsSearch(Budget(1)), ALL, AstReward()).tree(example, database)
+    assert tree.nodes == () and tree.stats.timed_out == 1

@@ -398,3 +398,20 @@ def test_runs_of_another_seed_have_replies_of_their_own(serve: Serve, proposer_o
         proposer_of(server, seed=seed, cache=tmp_path / "replies.sqlite").propose(request_of())
     assert server.count == 2
     assert all("seed" not in body for body in server.bodies)
+
+
+@pytest.mark.parametrize("url", ["localhost:8000/v1", "http://", "http://localhost:80a0/v1", "ftp://host/v1", ""])
+def test_an_address_that_is_none_is_refused_at_once(url: str) -> None:
+    with pytest.raises(LearnatError, match="no server's address"):
+        OpenAIProposer("m", url)
+
+
+def test_a_key_loses_the_line_s_end_and_one_that_is_none_is_named(
+    serve: Serve, proposer_of: Propose, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = serve()
+    monkeypatch.setenv("LEARNAT_TEST_KEY", "secret\r\n")
+    assert proposer_of(server, api_key_env="LEARNAT_TEST_KEY").propose(request_of()).proposals
+    monkeypatch.setenv("LEARNAT_TEST_KEY", "kéy")
+    with pytest.raises(LearnatError, match="LEARNAT_TEST_KEY holds characters that no key has"):
+        proposer_of(server, api_key_env="LEARNAT_TEST_KEY").propose(request_of())

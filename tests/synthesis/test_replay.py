@@ -14,7 +14,6 @@ import pytest
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-import learnat.synthesis.runner as runner
 from learnat.benchmarks.spider import SpiderBenchmark
 from learnat.benchmarks.types import Benchmark, Example
 from learnat.errors import LearnatError
@@ -169,7 +168,7 @@ def test_worker_processes_and_resumption(
 ) -> None:
     made = synthesize(benchmark_of_music, "train", synthesizer(AstProposer()), tmp_path / "made")
     alone = synthesize(benchmark_of_music, "train", synthesizer(ReplayProposer(made)), tmp_path / "alone", workers=1)
-    monkeypatch.setattr(runner, "QUESTIONS_PER_WORKER", 1)
+    monkeypatch.setattr("learnat.synthesis.run.QUESTIONS_PER_WORKER", 1)
     together = synthesize(benchmark_of_music, "train", synthesizer(ReplayProposer(made)), tmp_path / "two", workers=2)
     assert without_seconds(alone) == without_seconds(together)
 

@@ -14,7 +14,7 @@ import pytest
 
 from learnat.errors import LearnatError
 from learnat.sql.execution import Executor, Result
-from learnat.synthesis import engines, runner
+from learnat.synthesis import engines
 from learnat.synthesis.proposers.ast import AstProposer
 from learnat.synthesis.proposers.base import Proposals, Request
 from learnat.synthesis.pruning import Included, Parses, PruningRule, Runs
@@ -61,7 +61,7 @@ def test_worker_processes_change_nothing(
     benchmark_of_music: SmallBenchmark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alone = synthesize(benchmark_of_music, "train", synthesizer(), tmp_path / "alone", workers=1)
-    monkeypatch.setattr(runner, "QUESTIONS_PER_WORKER", 1)
+    monkeypatch.setattr("learnat.synthesis.run.QUESTIONS_PER_WORKER", 1)
     together = synthesize(benchmark_of_music, "train", synthesizer(), tmp_path / "together", workers=2)
     assert without_seconds(alone) == without_seconds(together)
 
@@ -118,13 +118,31 @@ def test_one_broken_question_does_not_end_the_run(
     caplog: pytest.LogCaptureFixture,
     workers: int,
 ) -> None:
-    monkeypatch.setattr(runner, "QUESTIONS_PER_WORKER", 1)
+    monkeypatch.setattr("learnat.synthesis.run.QUESTIONS_PER_WORKER", 1)
     fragile = Synthesizer(Fragile(), MctsSearch(), RULES, AstReward())
     trees = list(read_trees(synthesize(benchmark_of_music, "train", fragile, tmp_path, workers)))
     assert [tree.example_id for tree in trees if not tree.stats.solved] == ["train/2"]
     assert trees[2].nodes == () and len(trees) == len(QUESTIONS)
     assert "train/2" in caplog.text and "the proposer broke" in caplog.text
     assert json.loads((tmp_path / "summary.json").read_text())["failed"] == 1
+
+
+class Broken(AstProposer):
+    """Fails for every question: the cause is not in them."""
+
+    def propose(self, request: Request) -> Proposals:
+        raise ZeroDivisionError("a typo in the settings")
+
+
+def test_a_cause_common_to_all_questions_ends_the_run_and_marks_none_as_done(
+    benchmark_of_music: SmallBenchmark, tmp_path: Path
+) -> None:
+    broken = Synthesizer(Broken(), MctsSearch(), RULES, AstReward())
+    for limit in (None, 3):  # many questions, and fewer than it takes to be sure
+        benchmark = SmallBenchmark(benchmark_of_music.path, limit=limit)
+        with pytest.raises(LearnatError, match=r"questions failed, .*ZeroDivisionError: a typo in the settings"):
+            synthesize(benchmark, "train", broken, tmp_path / str(limit))
+        assert list(read_trees(tmp_path / str(limit) / "trees.jsonl")) == []
 
 
 def test_a_user_s_mistake_ends_the_run(benchmark_of_music: SmallBenchmark, tmp_path: Path) -> None:

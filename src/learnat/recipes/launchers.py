@@ -18,7 +18,7 @@ def cpus_of_a_job(jobs: int) -> int:
     what it asks for, ``hydra.launcher.ray.remote.num_cpus``, one by default. The basic launcher runs one job after
     another, and Slurm binds a job to its own CPUs: there a job has all that it may use.
     """
-    from learnat.synthesis.runner import usable_cpus
+    from learnat.sql.execution import usable_cpus
 
     cpus = usable_cpus()
     if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:

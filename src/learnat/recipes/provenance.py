@@ -33,7 +33,7 @@ PACKAGES = (
 )
 FILE_NAME = "provenance.json"
 SETTINGS_FILE = "settings.json"
-FREE_KEYS = ("run_dir", "started", "cache_dir", "workers", "logger", "callbacks")
+FREE_KEYS = ("run_dir", "started", "cache_dir", "workers", "unanswered", "logger", "callbacks")
 """What may change between a run and its resumption: none of it changes a figure."""
 
 

@@ -31,7 +31,7 @@ def run(cfg: DictConfig) -> None:
     folder = Path(cfg.run_dir)
     workers = cfg.workers or cpus_of_a_job(shard.count if shard is not None else 1)
     try:
-        synthesize(benchmark, cfg.data.split, synthesizer, folder, workers, shard=shard)
+        synthesize(benchmark, cfg.data.split, synthesizer, folder, workers, shard=shard, unanswered=cfg.unanswered)
     except KeyboardInterrupt:
         print_summary(read_summary(benchmark, cfg.data.split, synthesizer.rules, folder, shard), console)
         console.print("Interrupted: what is done is kept, the same command with this run_dir goes on.")
@@ -48,6 +48,7 @@ def synthesizer_of(cfg: DictConfig) -> Synthesizer:
         reward=instantiate(cfg.reward),
         seed=cfg.seed,
         timeout_s=cfg.executor.timeout_s,
+        max_rows=cfg.executor.max_rows,
     )
 
 
@@ -70,7 +71,7 @@ def ensure_trees(cfg: DictConfig, benchmark: Benchmark, split: str, cache_dir: P
     folder = cache_dir / "trees" / f"{benchmark.name}-{split}-{digest(settings, source_digest())}"
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.parent / f"{folder.name}.lock"):
-        path = synthesize(benchmark, split, synthesizer, folder, cfg.workers)
+        path = synthesize(benchmark, split, synthesizer, folder, cfg.workers, unanswered=cfg.unanswered)
         summary = read_summary(benchmark, split, synthesizer.rules, folder)
     console.print(f"synthesis: {summary.trees} trees, {summary.solved:.1%} solved, in {folder}")
     return path

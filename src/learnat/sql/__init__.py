@@ -2,7 +2,8 @@
 
 from learnat.sql.canonical import canonicalize
 from learnat.sql.execution import Executor, Result
-from learnat.sql.inclusion import Inclusion, includes, is_final
+from learnat.sql.finality import is_final
+from learnat.sql.inclusion import Inclusion, includes
 from learnat.sql.parse import SqlParseError
 from learnat.sql.schema import Column, ForeignKey, Schema, Table
 

@@ -22,7 +22,7 @@ from typing import Protocol
 from learnat.errors import LearnatError
 from learnat.sql.execution_process import WORKER_FILE, Result, WorkerProcess
 
-__all__ = ["Executor", "ExecutorPool", "Query", "Result", "check_sqlite", "shared_pool"]
+__all__ = ["Executor", "ExecutorPool", "Query", "Result", "check_sqlite", "shared_pool", "usable_cpus"]
 
 MAX_ROWS = 100_000
 MAX_CELLS = 4_000_000
@@ -88,7 +88,7 @@ class ExecutorPool:
         max_bytes: int = MAX_BYTES,
         memory_bytes: int = MEMORY_BYTES,
     ) -> None:
-        self.workers = workers or min(_usable_cpus(), 8)
+        self.workers = workers or min(usable_cpus(), 8)
         self.timeout_s = timeout_s
         self._max_rows = max_rows
         self._max_cells = max_cells
@@ -256,5 +256,6 @@ def shared_pool() -> ExecutorPool:
     return _shared
 
 
-def _usable_cpus() -> int:
+def usable_cpus() -> int:
+    """The processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

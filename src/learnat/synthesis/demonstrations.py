@@ -88,6 +88,8 @@ class MaskedQuestionPool:
         self.max_size = max_size
         self._entries: dict[tuple[str, str], _Entry] = {}
         self._index: _Index | None = None
+        # Every call about a question shows the same until the pool grows.
+        self._shown: dict[Example, list[Demonstration]] = {}
         self.initial: str | None = None
         if initial is not None:
             self._join(_initial_entries(Path(initial)))
@@ -103,6 +105,11 @@ class MaskedQuestionPool:
 
     def similar(self, example: Example, schema: Schema) -> Sequence[Demonstration]:
         """The demonstrations for ``example``, the nearest last."""
+        if example not in self._shown:
+            self._shown[example] = self._nearest(example, schema)
+        return self._shown[example]
+
+    def _nearest(self, example: Example, schema: Schema) -> list[Demonstration]:
         shown: dict[str, Demonstration] = {}
         if self._index is not None:
             for entry in self._index.nearest(mask_question(example.question, vocabulary_of_schema(schema))):
@@ -131,6 +138,7 @@ class MaskedQuestionPool:
             self._entries.setdefault((entry.db_id, entry.example_id), entry)
         if len(self._entries) > before:
             self._index = _Index(list(self._entries.values()))
+            self._shown = {}
 
 
 @dataclass(frozen=True)

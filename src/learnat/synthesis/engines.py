@@ -35,8 +35,8 @@ def in_threads(
 ) -> None:
     """For a proposer that is waited for: ``count`` questions at once, their SQL on ``workers`` processes.
 
-    An interrupt or error closes the proposer, so that questions in flight are given up: what was answered for them is
-    in its cache.
+    An interrupt or error gives up the questions in flight: the proposer is closed and running SQL is ended. What was
+    answered for them is in the proposer's cache.
     """
     with ExecutorPool(workers) as sql:
         pool = ThreadPoolExecutor(count, thread_name_prefix="synthesis")
@@ -44,7 +44,11 @@ def in_threads(
         def submit(example: Example) -> Future[Attempt]:
             return pool.submit(attempt, synthesizer, example, databases[example.db_id], sql)
 
-        _drain(pool, submit, todo, count, keep, give_up=synthesizer.proposer.close)
+        def give_up() -> None:
+            synthesizer.proposer.close()
+            sql.close()
+
+        _drain(pool, submit, todo, count, keep, give_up)
 
 
 def in_processes(
@@ -71,8 +75,9 @@ def _drain(
     todo: Iterable[Example],
     at_once: int,
     keep: Keep,
-    give_up: Callable[[], None] = lambda: None,
+    give_up: Callable[[], None] | None = None,
 ) -> None:
+    """Without ``give_up``, an interrupt or error waits for what is in flight, and keeps it."""
     waiting = deque(todo)
     running: set[Future[Attempt]] = set()
     try:
@@ -83,11 +88,14 @@ def _drain(
                 running.discard(future)
                 keep(future.result())
     except BaseException:
-        give_up()
+        try:
+            _keep_finished(running, keep)
+        finally:
+            if give_up is not None:
+                running.clear()  # whose SQL is ended under them: their trees would hold false verdicts
+                give_up()
         raise
     finally:
-        # Twice: ending the pool waits for what is in flight, and a second Ctrl-C may cut that short.
-        _keep_finished(running, keep)
         pool.shutdown(wait=True, cancel_futures=True)
         _keep_finished(running, keep)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from types import TracebackType
@@ -267,8 +267,8 @@ class GrowingTree:
         return replace(tree, stats=replace(tree.stats, solved=True, depth=len(paths[0]))) if paths else tree
 
 
-def unsolved(example: Example, seconds: float) -> SearchTree:
-    """The tree of a question whose synthesis failed: no nodes, no calls."""
+def unsolved(example: Example, seconds: float, rejected: Mapping[str, int] | None = None) -> SearchTree:
+    """The tree of a question whose synthesis failed, or that got no answer for the ``rejected`` reasons: no nodes."""
     return SearchTree(
         version=TREE_VERSION,
         example_id=example.example_id,
@@ -286,6 +286,7 @@ def unsolved(example: Example, seconds: float) -> SearchTree:
             completion_tokens=0,
             cached_calls=0,
             seconds=seconds,
+            rejected=dict(sorted((rejected or {}).items())),
         ),
     )
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
-from learnat.sql import Executor, Result, Schema, SqlParseError, canonicalize, includes, is_final
+from learnat.sql import Executor, Result, Schema, SqlParseError, canonicalize, includes
+from learnat.sql.finality import finality
 from learnat.synthesis.reward import Reward
 
 
@@ -35,7 +37,7 @@ class Judge:
     Args:
         run: executes a step on the question's database; None where there is no database file.
         modes: inclusion tests asked for besides ``clause``.
-        executors: of every database of the schema that is at hand, for steps whose finality is decided by execution.
+        executors: makes those of every database of the schema that is at hand, for finality by execution.
     """
 
     def __init__(
@@ -45,14 +47,14 @@ class Judge:
         reward: Reward,
         run: Callable[[str], Result] | None,
         modes: frozenset[str] = frozenset(),
-        executors: Sequence[Executor] = (),
+        executors: Callable[[], Sequence[Executor]] = tuple,
     ) -> None:
         self.reward = reward
         self._gold = gold
         self._schema = schema
         self._run = run
         self._modes = sorted(modes | {"clause"})
-        self._executors = executors
+        self._make_executors = executors
         self._known: dict[tuple[str, str], Verdict] = {}
         self._gold_parses = self._canonical(gold) is not None
 
@@ -77,8 +79,9 @@ class Judge:
         inclusions = {mode: includes(self._gold, sql, self._schema, mode=mode) for mode in self._modes}
         clause = inclusions["clause"]
         works = canonical is not None and runs is not False
-        executors = self._executors if works and not timed_out else ()
-        final = is_final(self._gold, sql, self._schema, final=how, executors=executors)
+        executors = self._executors if how == "execution" and works and not timed_out else ()
+        decided = finality(self._gold, sql, self._schema, final=how, executors=executors)
+        timed_out, final = timed_out or decided is None, bool(decided)
         return Verdict(
             parses=canonical is not None,
             runs=runs,
@@ -91,6 +94,10 @@ class Judge:
             canonical=canonical or sql,
             timed_out=timed_out,
         )
+
+    @cached_property
+    def _executors(self) -> Sequence[Executor]:
+        return self._make_executors()
 
     def _canonical(self, sql: str) -> str | None:
         try:

@@ -13,7 +13,8 @@ from typing import Protocol
 
 from learnat.errors import LearnatError
 from learnat.sql.block_builder import view
-from learnat.sql.inclusion import includes, is_final
+from learnat.sql.finality import is_final
+from learnat.sql.inclusion import includes
 from learnat.sql.parse import SqlParseError
 from learnat.sql.schema import Schema
 from learnat.sql.similarity import edit_ratio, similarity

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 
@@ -25,7 +25,8 @@ class TreeStore:
     is covered by ``fsync`` when the store closes. While a store is open it holds the lock of ``trees.lock``.
 
     ``settings`` is the text of a JSON object. Its ``schemas``, if any, maps databases to digests: of these only the
-    ones that both sides have must agree, so that a raised ``data.limit`` goes on with the same file.
+    ones that both sides have must agree, so that a raised ``data.limit`` goes on with the same file, as long as the
+    rest agrees (a benchmark's fingerprint does where no database is added).
 
     Raises ``LearnatError`` on opening when another process writes there, when the folder holds trees made with other
     or with unknown settings, or a corrupt line.
@@ -65,20 +66,24 @@ class TreeStore:
         """
         position = {example_id: index for index, example_id in enumerate(order)}
         lines: dict[str, bytes] = {}
-        for line in self.path.read_bytes().splitlines(keepends=True):
-            lines.setdefault(json.loads(line)["example_id"], line)
-        ranked = sorted(lines, key=lambda example_id: position.get(example_id, len(position)))
-        self._rewrite([lines[example_id] for example_id in ranked])
+        with self.path.open("rb") as stream:
+            written = [json.loads(line)["example_id"] for line in stream]
+            ranked = sorted(dict.fromkeys(written), key=lambda example_id: position.get(example_id, len(position)))
+            if ranked == written:
+                return
+            stream.seek(0)
+            for example_id, line in zip(written, stream, strict=True):
+                lines.setdefault(example_id, line)
+        self._rewrite(lines.pop(example_id) for example_id in ranked)
 
     def replace(self, trees: Iterable[SearchTree]) -> None:
         """Make the file hold these trees in this order, atomically."""
         kept = {tree.example_id: _line(tree) for tree in trees}
-        self._rewrite(list(kept.values()))
+        if self.path.read_bytes() != b"".join(kept.values()):
+            self._rewrite(kept.values())
         self.done = set(kept)
 
-    def _rewrite(self, lines: Sequence[bytes]) -> None:
-        if self.path.read_bytes().splitlines(keepends=True) == lines:
-            return
+    def _rewrite(self, lines: Iterable[bytes]) -> None:
         temporary = self.path.with_suffix(".sorting")
         with temporary.open("wb") as stream:
             stream.writelines(lines)

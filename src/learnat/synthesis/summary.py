@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import NamedTuple
 
 from rich.console import Console
 from rich.table import Table
@@ -32,7 +33,8 @@ class Summary:
     ``depth_histogram`` counts solved trees by the steps of their shortest decomposition, ``branching`` is the mean
     number of distinct proposals of an expanded node, pruned ones included, and ``pruned`` counts nodes by rule.
     ``calls_per_solved`` and ``nodes_per_solved`` are those of all trees, unsolved ones too, over the solved trees.
-    ``failed`` trees are those whose proposer or search raised an error; ``timed_out`` counts proposals that were left
+    ``failed`` trees are those whose proposer or search raised an error, ``unanswered`` those of questions that the
+    proposer gave no answer to; ``timed_out`` counts proposals that were left
     out of the trees because running them reached the time limit, ``rejected`` counts failed attempts and replies that
     were no steps, by reason.
     """
@@ -41,6 +43,7 @@ class Summary:
     trees: int
     skipped: int
     failed: int
+    unanswered: int
     solved: float
     by_depth: dict[str, Solved]
     by_difficulty: dict[str, Solved]
@@ -76,39 +79,50 @@ def summarize(
 
     ``rules`` and ``levels`` give the order of pruning rules and difficulties; a rule that pruned nothing shows 0.
     """
-    kept = [tree for tree in trees if tree.example_id in difficulty]
+    # Trees are looked at one by one: a run's need not fit into memory together.
+    outcomes: list[_Outcome] = []
     totals: Counter[str] = Counter()
     pruned: Counter[str] = Counter(dict.fromkeys(rules, 0))
     sources: Counter[str] = Counter()
     rejected: Counter[str] = Counter()
-    parents = 0
-    for tree in kept:
-        totals.update({name: getattr(tree.stats, name) for name in _ADDED_UP})
-        rejected.update(tree.stats.rejected)
+    for tree in trees:
+        if tree.example_id not in difficulty:
+            continue
+        stats = tree.stats
+        outcomes.append(_Outcome(difficulty[tree.example_id], stats.depth, stats.solved))
+        totals.update({name: getattr(stats, name) for name in _ADDED_UP})
+        parents = {node.parent for node in tree.nodes}
+        bare = not tree.nodes and not stats.calls
+        totals.update(
+            nodes=len(tree.nodes),
+            parents=len(parents),
+            failed=bare and not stats.rejected,
+            unanswered=bare and bool(stats.rejected),
+        )
+        rejected.update(stats.rejected)
         pruned.update(node.pruned_by for node in tree.nodes if node.pruned_by is not None)
         sources.update(node.source for node in tree.nodes)
-        parents += len({node.parent for node in tree.nodes})
-    nodes = sum(len(tree.nodes) for tree in kept)
-    solved = sum(tree.stats.solved for tree in kept)
-    rank = {level: position for position, level in enumerate(levels)}
-    depths = Counter(tree.stats.depth for tree in kept if tree.stats.solved)
+    solved = sum(outcome.solved for outcome in outcomes)
+    depths = Counter(outcome.depth for outcome in outcomes if outcome.solved)
+    known_levels = [*levels, *sorted({outcome.difficulty for outcome in outcomes} - {*levels})]
     return Summary(
         questions=len(difficulty),
-        trees=len(kept),
+        trees=len(outcomes),
         skipped=skipped,
-        failed=sum(not tree.nodes and not tree.stats.calls for tree in kept),
-        solved=_share(kept).solved,
-        by_depth=_grouped(kept, {tree.example_id: f"{tree.stats.depth:3d}" for tree in kept}),
-        by_difficulty=_grouped(kept, difficulty, rank),
+        failed=int(totals["failed"]),
+        unanswered=int(totals["unanswered"]),
+        solved=_ratio(solved, len(outcomes)),
+        by_depth=_grouped(outcomes, lambda outcome: outcome.depth, sorted({outcome.depth for outcome in outcomes})),
+        by_difficulty=_grouped(outcomes, lambda outcome: outcome.difficulty, known_levels),
         depth_histogram={str(depth): depths[depth] for depth in sorted(depths)},
-        nodes=nodes,
-        nodes_per_tree=_ratio(nodes, len(kept)),
-        branching=_ratio(nodes, parents),
+        nodes=int(totals["nodes"]),
+        nodes_per_tree=_ratio(totals["nodes"], len(outcomes)),
+        branching=_ratio(totals["nodes"], totals["parents"]),
         simulations=int(totals["simulations"]),
         calls=int(totals["calls"]),
         cached_calls=int(totals["cached_calls"]),
         calls_per_solved=_ratio(totals["calls"], solved),
-        nodes_per_solved=_ratio(nodes, solved),
+        nodes_per_solved=_ratio(totals["nodes"], solved),
         prompt_tokens=int(totals["prompt_tokens"]),
         completion_tokens=int(totals["completion_tokens"]),
         seconds=round(totals["seconds"], 3),
@@ -119,18 +133,26 @@ def summarize(
     )
 
 
+class _Outcome(NamedTuple):
+    """What the tables need of one tree."""
+
+    difficulty: str
+    depth: int
+    solved: bool
+
+
 def _grouped(
-    trees: Sequence[SearchTree], key: Mapping[str, str], rank: Mapping[str, int] | None = None
+    outcomes: Sequence[_Outcome], key: Callable[[_Outcome], Hashable], order: Sequence[Hashable]
 ) -> dict[str, Solved]:
-    groups: dict[str, list[SearchTree]] = {}
-    for tree in trees:
-        groups.setdefault(key[tree.example_id], []).append(tree)
-    order = sorted(groups, key=lambda name: ((rank or {}).get(name, len(rank or ())), name))
-    return {name.strip() or "unknown": _share(groups[name]) for name in order}
-
-
-def _share(trees: Sequence[SearchTree]) -> Solved:
-    return Solved(len(trees), _ratio(sum(tree.stats.solved for tree in trees), len(trees)))
+    """The share solved of each group that has a question, in ``order``."""
+    groups: dict[Hashable, list[bool]] = {}
+    for outcome in outcomes:
+        groups.setdefault(key(outcome), []).append(outcome.solved)
+    return {
+        str(name) or "unknown": Solved(len(groups[name]), _ratio(sum(groups[name]), len(groups[name])))
+        for name in order
+        if name in groups
+    }
 
 
 def _ratio(part: float, whole: float) -> float:
@@ -153,6 +175,7 @@ def print_summary(summary: Summary, console: Console | None = None) -> None:
         ("questions", f"{summary.trees} of {summary.questions}"),
         ("skipped (no database file)", str(summary.skipped)),
         ("failed (an error, see the log)", str(summary.failed)),
+        ("unanswered by the proposer", str(summary.unanswered)),
         ("solved", f"{summary.solved:.4f}"),
         ("nodes a question", f"{summary.nodes_per_tree:.2f}"),
         ("branching", f"{summary.branching:.2f}"),

@@ -6,12 +6,11 @@ import time
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from random import Random
 
 from learnat.benchmarks.types import Database, Example
 from learnat.errors import LearnatError
-from learnat.sql.execution import Executor, ExecutorPool
+from learnat.sql.execution import MAX_ROWS, Executor, ExecutorPool
 from learnat.synthesis.growth import GrowingTree, unsolved
 from learnat.synthesis.judge import Judge
 from learnat.synthesis.proposers.base import Proposer, Unanswered
@@ -27,7 +26,8 @@ ROWS_OF_A_STEP = 100
 class Synthesizer:
     """Makes the tree of one question. What it does depends on seed and question only, not on order or process.
 
-    ``timeout_s`` bounds each execution of a step; where a database has no file, steps are not run.
+    ``timeout_s`` bounds each execution of a step, and ``max_rows`` the results that finality is decided by; where a
+    database has no file, steps are not run.
     """
 
     def __init__(
@@ -38,6 +38,7 @@ class Synthesizer:
         reward: Reward,
         seed: int = 0,
         timeout_s: float = 30.0,
+        max_rows: int = MAX_ROWS,
     ) -> None:
         self.proposer = proposer
         self.search = search
@@ -45,6 +46,7 @@ class Synthesizer:
         self.reward = reward
         self.seed = seed
         self.timeout_s = timeout_s
+        self.max_rows = max_rows
 
     def tree(self, example: Example, database: Database, pool: ExecutorPool | None = None) -> SearchTree:
         """The tree of ``example``; its SQL runs on ``pool``, by default on this process's own worker.
@@ -62,11 +64,13 @@ class Synthesizer:
             return tree.finish()
 
     def _judge(self, example: Example, database: Database, pool: ExecutorPool | None) -> Judge:
-        run, executors = None, []
-        if database.path is not None:
-            run = Executor(database, self.timeout_s, ROWS_OF_A_STEP, pool).run
-            files: list[Path] = [database.path, *database.variants]
-            executors = [Executor(path, self.timeout_s, pool=pool) for path in files]
+        path = database.path
+        run = Executor(path, self.timeout_s, ROWS_OF_A_STEP, pool).run if path is not None else None
+
+        def executors() -> list[Executor]:
+            files = [path, *database.variants] if path is not None else []
+            return [Executor(file, self.timeout_s, self.max_rows, pool) for file in files]
+
         return Judge(example.gold_sql, database.schema, self.reward, run, inclusion_modes(self.rules), executors)
 
 

@@ -47,11 +47,17 @@ class Server:
     api_key_env: str | None
 
     def api_key(self) -> str:
-        """The key. Raises ``LearnatError`` when the variable is not set."""
+        """The key. Raises ``LearnatError`` when the variable is not set, or holds what no key can be."""
         if self.api_key_env is None:
             return "none"
-        if key := os.environ.get(self.api_key_env):
+        # Read from a file, a key comes with the line's end.
+        key = os.environ.get(self.api_key_env, "").strip()
+        if key.isascii() and key.isprintable() and key:
             return key
+        if key:
+            raise LearnatError(
+                f"The environment variable {self.api_key_env} holds characters that no key has: copy the key again."
+            )
         raise LearnatError(
             f"The environment variable {self.api_key_env}, which should hold the key for {self.base_url}, is not set. "
             "Set it, name another (proposer.api_key_env=NAME), or none for a server that needs no key "
@@ -68,6 +74,10 @@ class Server:
                 return LearnatError(
                     f"{self.base_url} cannot be reached ({_short(str(error.__cause__))}). Start the server there, or "
                     f"give another address (proposer.base_url=URL). {GOES_ON}"
+                )
+            if isinstance(error.__cause__, (httpx.LocalProtocolError, httpx.UnsupportedProtocol)):
+                return LearnatError(
+                    f"No call can be sent to {self.base_url}: {_short(str(error.__cause__))}. {GOES_ON}"
                 )
             return Unanswered(failures)
         if not isinstance(error, openai.APIStatusError):

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from learnat.errors import LearnatError, nearest
 from learnat.synthesis.checks import check_count, check_number
@@ -85,8 +86,10 @@ class OpenAIProposer(Proposer):
     free_settings = ("base_url", "api_key_env", "concurrency", "timeout_s", "attempts", "budget", "cache")
 
     def __post_init__(self) -> None:
-        if not isinstance(self.base_url, str) or not self.base_url.startswith(("http://", "https://")):
-            raise LearnatError(f"proposer.base_url={self.base_url!r} must begin with http:// or https://.")
+        if not _is_address(self.base_url):
+            raise LearnatError(
+                f"proposer.base_url={self.base_url!r} is no server's address: write it as in http://localhost:8000/v1."
+            )
         for key, known in (("response_format", tuple(RESPONSE_FORMATS)), ("final", FINALITIES)):
             if (value := getattr(self, key)) not in known:
                 raise LearnatError(f"proposer.{key}={value!r} is unknown. {nearest(str(value), known)}")
@@ -176,3 +179,11 @@ class OpenAIProposer(Proposer):
                 server = Server(self.base_url, self.model, self.api_key_env)
                 self._client = ChatClient(server, self.attempts, self.timeout_s, self.concurrency)
             return self._client
+
+
+def _is_address(url: object) -> bool:
+    try:
+        parts = urlsplit(url) if isinstance(url, str) else None
+        return parts is not None and parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number
+        return False
