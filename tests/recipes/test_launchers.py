@@ -14,8 +14,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 
-import learnat.synthesis.runner as runner
 from learnat.recipes.launchers import cpus_of_a_job
+from learnat.sql.execution import usable_cpus
 from learnat.synthesis.tree import SearchTree, read_trees
 
 ROOT = Path(__file__).parents[2]
@@ -122,7 +122,7 @@ def test_jobs_on_one_machine_share_its_cpus(
     chosen = [text.partition("=")[2] for text in overrides if text.startswith("hydra/launcher=")]
     for name in chosen:
         needs(name)
-    monkeypatch.setattr(runner, "usable_cpus", lambda: 8)
+    monkeypatch.setattr("learnat.sql.execution.usable_cpus", lambda: 8)
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         cfg = compose("synthesize", overrides, return_hydra_config=True)
     monkeypatch.setattr(HydraConfig.instance(), "cfg", None)
@@ -132,4 +132,4 @@ def test_jobs_on_one_machine_share_its_cpus(
 
 def test_outside_of_hydra_a_job_has_every_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(HydraConfig.instance(), "cfg", None)
-    assert cpus_of_a_job(4) == runner.usable_cpus()
+    assert cpus_of_a_job(4) == usable_cpus()
