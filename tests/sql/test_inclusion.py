@@ -123,6 +123,18 @@ def test_many_instances_of_one_table_are_matched_in_time(fixture_schema: Schema)
     assert not includes(gold, f"SELECT e0.name FROM {tables}", fixture_schema)
 
 
+@pytest.mark.parametrize("operands", [120, 250, 400, 1_000])
+def test_deep_nesting_is_a_verdict(operands: int, fixture_schema: Schema) -> None:
+    """Whatever the depth at which the recursion ends, the step is refused and nothing is raised."""
+    for step in (
+        "SELECT " + " || ".join(["name"] * operands) + " FROM singer",
+        f"SELECT {'- ' * operands}age FROM singer",
+    ):
+        verdict = includes("SELECT name, age FROM singer", step, fixture_schema)
+        assert not verdict
+        assert verdict.reason
+
+
 # -- final steps ---------------------------------------------------------------------------------------------
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlglot import exp
 
-from learnat.sql.block_scopes import Scope, aggregates, column_term, counts_repeats, with_ctes
+from learnat.sql.block_scopes import Scope, aggregates, column_term, counts_repeats, over_window, with_ctes
 from learnat.sql.blocks import NONE, Block, Instance, Item, Nodes, Part, all_nodes
 from learnat.sql.canonical import Canonical, canonical
 from learnat.sql.fingerprint import conjuncts
@@ -106,11 +106,13 @@ class _Builder:
             left = left.this
             if isinstance(node, exp.Except):
                 break
-        branches = tuple(self.query(branch, outer, "branch") for branch in (left, *reversed(flat)))
+        merges = bool(node.args.get("distinct"))
+        kind = "branch" if merges else "branch all"
+        branches = tuple(self.query(branch, outer, kind) for branch in (left, *reversed(flat)))
         scope = Scope(outer, outer.ctes)
         return Block(
             role,
-            operation=type(node).__name__ + ("" if node.args.get("distinct") else " ALL"),
+            operation=type(node).__name__ + ("" if merges else " ALL"),
             branches=branches,
             nodes=frozenset(own),
             outputs=branches[0].outputs,
@@ -248,7 +250,8 @@ class _Builder:
         own = blocks[first:]
         start = self.tree.index.get(id(node), 0)
         size = self.tree.sizes[start] if id(node) in self.tree.index else 0
-        self.parts.append(Part(term, range(start, start + size), tuple(own)))
+        if not over_window(node):
+            self.parts.append(Part(term, range(start, start + size), tuple(own)))
         return term
 
     def _operator(self, node: exp.Expr, scope: Scope, blocks: list[Block]) -> Term:

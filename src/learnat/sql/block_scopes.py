@@ -41,13 +41,27 @@ def _meaning(block: Block | None, name: str) -> str | Term:
     return ("place", place) if block.operation else block.projections[place].term
 
 
+_AROUND_FUNCTIONS = (exp.Filter, exp.IgnoreNulls, exp.RespectNulls)
+"""What may stand between a window and its function."""
+
+
+def over_window(node: exp.Expr) -> bool:
+    """Whether ``node`` is the function of a window, which computes something else without the window."""
+    while isinstance(node.parent, _AROUND_FUNCTIONS) and node.parent.this is node:
+        node = node.parent
+    return isinstance(node.parent, exp.Window) and node.parent.this is node
+
+
 def aggregates(node: exp.Expr) -> bool:
     """Whether an aggregate function (no window) is computed in this block for ``node``."""
     if isinstance(node, exp.Query):
         return False
     if isinstance(node, exp.Window):
+        function = node.this
+        while isinstance(function, _AROUND_FUNCTIONS):
+            function = function.this
         parts = (child for child in node.iter_expressions() if child is not node.this)
-        return any(aggregates(part) for part in (*node.this.iter_expressions(), *parts))
+        return any(aggregates(part) for part in (*function.iter_expressions(), *parts))
     if is_aggregate(node):
         return True
     return any(aggregates(child) for child in node.iter_expressions())

@@ -18,6 +18,7 @@ from learnat.sql.terms import Term, column_classes, columns, count_rows, refuses
 
 Nodes = frozenset[int]
 NONE: Nodes = frozenset()
+UNION_ALL = "Union ALL"
 _FIRST_ROW: Term = ("limit", ("Limit", ("literal", "1", False)))
 
 
@@ -64,7 +65,8 @@ class Part(NamedTuple):
 class Block:
     """A SELECT or, where ``operation`` is not empty, a set operation over ``branches``.
 
-    ``role`` says how the block stands in its parent: root, from (derived table, CTE), branch, in, exists, scalar.
+    ``role`` says how the block stands in its parent: root, from (derived table, CTE), branch (of a set operation),
+    branch all (of one that keeps repeats), in, exists, scalar.
     """
 
     role: str
@@ -91,8 +93,9 @@ class Block:
     """Numbers of the instances of enclosing blocks that the block refers to."""
     expressions: tuple[Part, ...] = ()
     """Every expression at any depth of the block's items, nested blocks not entered."""
-    semijoined: bool = False
-    """A subquery was merged into this block as a join: its rows are right, but not how often each occurs."""
+    semijoined: frozenset[int] = NONE
+    """Numbers of the instances of subqueries that were merged into this block as joins: its rows are right, but not
+    how often each occurs."""
 
     def items(self) -> Iterator[Item]:
         yield from self.conditions
@@ -157,6 +160,23 @@ class Block:
     def single(self) -> bool:
         """Whether the block is cut down to its first row."""
         return self.limit is not None and self.limit.term == _FIRST_ROW
+
+    @property
+    def several(self) -> bool:
+        """Whether a limit keeps more than the first row or passes over some."""
+        return self.limit is not None and not self.single
+
+    def passes_repeats(self, counted: bool) -> bool:
+        """Whether it matters here how often each row of a derived table occurs.
+
+        ``counted``: it matters to a block around how often each row of this block occurs.
+        """
+        merges = self.distinct is not None or bool(self.group)
+        return self.counts_repeats or ((counted or self.several) and not merges)
+
+    @cached_property
+    def windows(self) -> bool:
+        return any(part.term[0] == "Window" for part in self.expressions)
 
     @cached_property
     def largest(self) -> Term | None:

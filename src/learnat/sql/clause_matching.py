@@ -6,7 +6,9 @@ Each check returns the places of gold's tree that the clause accounts for, or No
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+
+from sqlglot import exp
 
 from learnat.sql.blocks import NONE, Block, Item, Nodes
 from learnat.sql.terms import Term, distinct_operands, mapped
@@ -16,6 +18,9 @@ Sigma = Mapping[int, int]
 
 ItemMatcher = Callable[[Item, Mapping[Term, list[Item]], Block, Sigma], "Nodes | None"]
 """The places of the gold items, among those given by normal term, that equal an item of the step."""
+
+_READS = (exp.Column, exp.Star, exp.AggFunc, exp.Window)
+"""One of these stands in every expression that is no constant."""
 
 
 class ClauseMatcher:
@@ -38,13 +43,14 @@ class ClauseMatcher:
         """Gold's keys, give or take columns of gold that a primary key among the step's own keys decides.
 
         Aggregates are computed for each group, so a step that has any needs all of gold's keys; so does a nested
-        query whose groups are counted outside.
+        query whose groups are counted outside. A window runs over the groups, so it needs them too.
         """
         keys = {gold.normal(mapped(item.term, sigma)) for item in step.group}
         gold_keys = set(gold.clauses["group"])
         if not all(key in gold_keys or (key in gold.parts and gold.decides(keys & gold_keys, key)) for key in keys):
             return None
-        if (step.aggregates or step.having or counted) and not all(gold.decides(keys, key) for key in gold_keys):
+        whole = step.aggregates or step.having or step.windows or counted
+        if whole and not all(gold.decides(keys, key) for key in gold_keys):
             return None
         matched = (item for key in keys for item in gold.clauses["group"].get(key, ()))
         return frozenset().union(*(item.nodes for item in matched))
@@ -91,16 +97,40 @@ class ClauseMatcher:
         """Whether the step projects something more often than once and than gold: then it stands in another's place."""
         own = Counter(item.term for item in gold.projections)
         terms = Counter(mapped(item.term, sigma) for item in step.projections if not item.blocks)
-        return any(count > max(1, own[term]) for term, count in terms.items())
+        if any(count > max(1, own[term]) for term, count in terms.items()):
+            return True
+        nested = [item for item in step.projections if item.blocks]
+        if len(nested) < 2:
+            return False
+        used = (*gold.projections, *(item for items in gold.parts.values() for item in items))
+        once = {(item.nodes, item.blocks): item for item in used if item.blocks}
+        return self.pair_off(nested, tuple(once.values()), gold, sigma) is None
+
+    def pair_off(self, items: Sequence[Item], others: Sequence[Item], gold: Block, sigma: Sigma) -> Nodes | None:
+        """The places of ``others``, of which each of ``items`` equals one of its own; None where one equals none."""
+        free = list(others)
+        covered: Nodes = NONE
+        for item in items:
+            for other in free:
+                nodes = self.item(item, {gold.normal(other.term): [other]}, gold, sigma)
+                if nodes is not None:
+                    break
+            else:
+                return None
+            free.remove(other)
+            covered |= nodes
+        return covered
 
     def _looked_up(self, item: Item, step: Block, gold: Block, sigma: Sigma) -> Nodes | None:
         """A projection that gold does not select, but uses: a column, an aggregate or expression, a primary key."""
-        if item.term[0] == "literal":
-            return None
+        if item.node is not None and not item.blocks and item.node.find(*_READS) is None:
+            return None  # a constant answers nothing
         nodes = self.item(item, gold.parts, gold, sigma)
         if item.term[0] == "column":
             return NONE if nodes is not None or self._is_key(item.term, step) else None
-        if nodes is None and step.limit is None and gold.largest is not None:
+        # Columns beside MAX come from any row that has the largest value; gold's further keys choose among those.
+        alone = len(step.projections) == 1 or len(gold.order) == 1
+        if nodes is None and step.limit is None and gold.largest is not None and alone:
             return NONE if gold.normal(mapped(item.term, sigma)) == ("Max", ("this", gold.largest)) else None
         return nodes
 
@@ -127,12 +157,29 @@ class ClauseMatcher:
             return None if counted and gold.distinct is not None else NONE
         if gold.distinct is not None:
             return gold.distinct
-        if gold.role in ("in", "exists", "branch") or gold.semijoined or step.semijoined:
-            return NONE
-        if (gold.aggregates or gold.single) and not (gold.counts_repeats or gold.role == "from"):
-            return NONE
         terms = {gold.normal(mapped(item.term, sigma)) for item in step.projections}
-        if gold.group and terms <= set(gold.clauses["group"]):
+        if self._names_groups(terms, step, gold, sigma, counted):
             return NONE
+        if counted or step.several:
+            return None
         told_apart = {part for term in gold.parts for part in distinct_operands(term)}
-        return NONE if terms <= told_apart else None
+        if terms <= told_apart:
+            return NONE
+        if gold.several:
+            return None
+        if gold.role in ("in", "exists", "branch") or _joins_semijoined(step, gold, sigma):
+            return NONE
+        one_row = gold.single or (gold.aggregates and not gold.group)
+        return NONE if one_row and not gold.counts_repeats and gold.role != "from" else None
+
+    def _names_groups(self, terms: set[Term], step: Block, gold: Block, sigma: Sigma, counted: bool) -> bool:
+        """Whether the step projects keys of gold's groups, and all of them where DISTINCT would merge groups it has."""
+        keys = set(gold.clauses["group"])
+        own = keys if counted or step.several else {gold.normal(mapped(item.term, sigma)) for item in step.group}
+        return bool(keys) and terms <= keys and all(gold.decides(terms, key) for key in own)
+
+
+def _joins_semijoined(step: Block, gold: Block, sigma: Sigma) -> bool:
+    """Whether the step joins a table that gold has in a subquery: DISTINCT undoes the repeats that the join adds."""
+    joined = {sigma[instance.number] for instance in step.instances if instance.number not in step.semijoined}
+    return bool(joined & gold.semijoined)

@@ -89,9 +89,12 @@ def _includes(gold: str, step: str, schema: Schema | None, dialect: str, mode: s
     if whole.form.sql == part.form.sql:
         return Inclusion(True, frozenset(range(total)), total)
     matcher = Matcher(strict=mode == "strict")
-    found = [match.covered for block in whole.blocks if (match := matcher.root(part.root, block)) is not None]
-    if not found:
-        found = [match.covered for s, g in _unnested(whole, part) if (match := matcher.root(s, g)) is not None]
+    try:
+        found = [match.covered for block in whole.blocks if (match := matcher.root(part.root, block)) is not None]
+        if not found:
+            found = [match.covered for s, g in _unnested(whole, part) if (match := matcher.root(s, g)) is not None]
+    except RecursionError:
+        return Inclusion(False, overlap(whole, part), total, "nested too deeply")
     if not found:
         return Inclusion(False, overlap(whole, part), total, matcher.failure, matcher.part)
     return Inclusion(True, max(found, key=len), total)

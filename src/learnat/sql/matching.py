@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from sqlglot import exp
 
-from learnat.sql.blocks import NONE, Block, Instance, Item, Nodes
+from learnat.sql.blocks import NONE, UNION_ALL, Block, Instance, Item, Nodes
 from learnat.sql.clause_matching import ClauseMatcher, Sigma
-from learnat.sql.terms import Term, asked_null, columns, equated, mapped
+from learnat.sql.terms import Term, columns, equated, mapped, null_readers
 
 _MAX_MAPS = 64
 """Complete maps tried for one pair of blocks: more would only look for higher coverage."""
@@ -56,9 +56,14 @@ class Matcher:
         return best
 
     def _block(self, step: Block, gold: Block, sigma: Sigma, root: bool, counted: bool) -> Iterator[Match]:
+        if not root and gold.limit is not None and step.limit is None:
+            self._fail(1, "a nested query has lost its limit")
+            return
+        # Which rows a limit of several cuts off depends on how often each occurs, as a count does.
+        counted = counted or (step.several and not root)
         if step.operation or gold.operation:
             if step.operation == gold.operation:
-                match = self._operation(step, gold, sigma, root)
+                match = self._operation(step, gold, sigma, root, counted)
                 if match is not None:
                     yield match
             return
@@ -68,14 +73,12 @@ class Matcher:
         if not step.instances and gold.instances and not (root and all(item.blocks for item in step.projections)):
             self._fail(1, "reads from no table")
             return
-        if not root and not gold.outside & set(sigma.values()) <= {sigma.get(number) for number in step.outside}:
+        if not root and not gold.outside <= {sigma.get(number) for number in step.outside}:
             self._fail(1, "a subquery is not linked with the query around it as in gold")
             return
-        if not root and gold.limit is not None and step.limit is None:
-            self._fail(1, "a nested query has lost its limit")
-            return
         pending = list(step.conditions)
-        for found, covered in self._instances(step, gold, sigma, 0, frozenset(), pending, NONE):
+        below = step.passes_repeats(counted)
+        for found, covered in self._instances(step, gold, sigma, 0, frozenset(), pending, NONE, below):
             rest = self._clauses(step, gold, found, root, counted)
             if rest is not None:
                 yield Match(found, covered | rest | gold.nodes)
@@ -91,7 +94,9 @@ class Matcher:
         used: frozenset[int],
         pending: list[Item],
         covered: Nodes,
+        counted: bool,
     ) -> Iterator[tuple[Sigma, Nodes]]:
+        """``counted``: the step depends on how often each row of its derived tables occurs."""
         self._visits += 1
         if self._visits > _MAX_VISITS:
             return
@@ -117,9 +122,9 @@ class Matcher:
         if not candidates:
             self._fail(2 + place, f"gold's block has no further {instance.table or 'derived table'}")
         for candidate in candidates:
-            for extended, nodes in self._instance(instance, candidate, gold, sigma, step.counts_repeats):
+            for extended, nodes in self._instance(instance, candidate, gold, sigma, counted):
                 yield from self._instances(
-                    step, gold, extended, place + 1, used | {candidate.number}, later, covered | nodes
+                    step, gold, extended, place + 1, used | {candidate.number}, later, covered | nodes, counted
                 )
 
     def _instance(
@@ -139,19 +144,14 @@ class Matcher:
             # Dropping a condition of a LEFT JOIN would change which rows are padded, so they must agree in full.
             if candidate.outer_on is None or len(step.outer_on) != len(candidate.outer_on):
                 return
-            by_term: dict[Term, list[Item]] = {}
-            for item in candidate.outer_on:
-                by_term.setdefault(gold.normal(item.term), []).append(item)
-            for item in step.outer_on:
-                found = self._item(item, by_term, gold, extended)
-                if found is None:
-                    return
-                nodes |= found
+            found = self.clauses.pair_off(step.outer_on, candidate.outer_on, gold, extended)
+            if found is None:
+                return
+            nodes |= found
         yield extended, nodes
 
     def _condition(self, item: Item, step: Block, gold: Block, sigma: Sigma) -> Nodes | None:
-        column = asked_null(item.term)
-        if column is not None and _padded_in_gold_only(column[1], step, gold, sigma):
+        if any(_padded_in_gold_only(column[1], step, gold, sigma) for column in null_readers(item.term)):
             return None
         pair = equated(item.term)
         if pair is None:
@@ -180,8 +180,7 @@ class Matcher:
     def _clauses(self, step: Block, gold: Block, sigma: Sigma, root: bool, counted: bool) -> Nodes | None:
         covered: set[int] = set()
         stage = 3 + len(step.instances)
-        several = step.limit is not None and not step.single
-        if (gold.semijoined or step.semijoined) and (counted or step.counts_repeats or several):
+        if (gold.semijoined or step.semijoined) and (counted or step.counts_repeats or step.several):
             self._fail(stage, "a join in place of a subquery repeats rows, which this step counts")
             return None
         checks: tuple[tuple[str, Callable[[], Nodes | None]], ...] = (
@@ -218,7 +217,7 @@ class Matcher:
 
     # -- set operations ----------------------------------------------------------------------------------
 
-    def _operation(self, step: Block, gold: Block, sigma: Sigma, root: bool) -> Match | None:
+    def _operation(self, step: Block, gold: Block, sigma: Sigma, root: bool, counted: bool) -> Match | None:
         """Branches of a chain may be left out at the root; those kept project what gold's project."""
         if not root and len(step.branches) != len(gold.branches):
             self._fail(1, "a nested set operation has lost a branch")
@@ -228,10 +227,11 @@ class Matcher:
             self._fail(1, "order or limit not gold's")
             return None
         covered = ordering | gold.nodes
+        below = step.operation == UNION_ALL and (counted or step.several)
         free = list(gold.branches)
         for place, branch in enumerate(step.branches):
             candidates = [gold.branches[place]] if step.operation.startswith("Except") else list(free)
-            matches = [(c, m) for c in candidates if (m := self._best(branch, c, sigma)) is not None]
+            matches = [(c, m) for c in candidates if (m := self._best(branch, c, sigma, counted=below)) is not None]
             if not matches:
                 self._fail(1, "a branch of the set operation is not gold's")
                 return None
@@ -248,7 +248,7 @@ class Matcher:
 
 
 def _padded_in_gold_only(number: int | None, step: Block, gold: Block, sigma: Sigma) -> bool:
-    """Whether IS NULL asks in gold for rows that a LEFT JOIN padded, of which the step has none."""
+    """Whether a LEFT JOIN pads the instance in gold only: the step lacks the rows that a test for NULL asks for."""
     return any(
         own.number == number and own.outer_on is None and other.number == sigma[number] and other.outer_on is not None
         for own in step.instances

@@ -90,11 +90,21 @@ def distinct_operands(term: Term) -> tuple[Term, ...]:
     return ()
 
 
-def asked_null(term: Term) -> Term | None:
-    """The column that the condition ``term`` wants to be NULL; None for any other condition."""
-    if term[:2] == ("Is", ("expression", ("Null",))) and term[2][1][0] == "column":
-        return tuple(term[2][1])
-    return None
+_NULL_READERS = frozenset({"Is", "NullSafeEQ", "NullSafeNEQ", "Coalesce", "Case", "If"})
+"""Operators that can give a value other than NULL for an operand that is NULL."""
+
+
+def null_readers(term: Term) -> Iterator[Term]:
+    """The columns for whose NULL the condition ``term`` may be true: those of IS NULL, COALESCE, CASE within it."""
+    if term[0] == "Not" and term[1][1][:2] == ("Is", ("expression", ("Null",))):
+        return
+    if term[0] in _NULL_READERS:
+        yield from columns(term)
+        return
+    for part in term:
+        for inner in part if isinstance(part, frozenset) else (part,):
+            if isinstance(inner, tuple) and inner:
+                yield from null_readers(inner)
 
 
 def refuses_null(term: Term) -> tuple[Term, ...]:

@@ -124,13 +124,14 @@ def _subquery(block: Block) -> Block | None:
         elif item.term != ("Exists", ("this", BLOCK)):
             continue
         rest = tuple(other for other in block.conditions if other is not item)
+        added = frozenset(instance.number for instance in inner.instances)
         return _copy(
             block,
             nodes=block.nodes | inner.nodes | (item.nodes if not link else frozenset()),
             instances=(*block.instances, *inner.instances),
             conditions=(*rest, *link, *inner.conditions),
             expressions=(*block.expressions, *inner.expressions),
-            semijoined=block.semijoined or not _unique(inner, link),
+            semijoined=block.semijoined if _unique(inner, link) else block.semijoined | added,
         )
     return None
 
