@@ -222,9 +222,11 @@ def test_the_config_s_defaults_are_the_class_s_own(checkpoint: Path, tmp_path: P
 
 def test_trees_are_of_weights_not_of_a_path(checkpoint: Path, tmp_path: Path) -> None:
     moved = tmp_path / "moved"
-    shutil.copytree(checkpoint, moved)  # keeps the times of files
+    shutil.copytree(checkpoint, moved, copy_function=shutil.copyfile)  # the files get times of their own
     assert describe(TransformersProposer(moved)) == describe(TransformersProposer(checkpoint))
-    (moved / "model.safetensors").touch()
+    weights = bytearray((moved / "model.safetensors").read_bytes())
+    weights[len(weights) // 2] ^= 1
+    (moved / "model.safetensors").write_bytes(weights)
     assert describe(TransformersProposer(moved)) != describe(TransformersProposer(checkpoint))
 
 

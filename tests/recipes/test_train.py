@@ -119,6 +119,10 @@ def test_given_trees_are_learned_from_wherever_they_lie_until_they_change(
     assert f"trees: 24 of 24 questions, 24 solved, from {here}" in capsys.readouterr().out
     given = json.loads((tmp_path / "given" / "provenance.json").read_text())["trees"]
     assert given == {"path": str(here), "digest": made["digest"], "settings": None}
+    here.with_suffix(".settings.json").write_text("{")
+    with pytest.raises(LearnatError, match="here.settings.json, which says"):
+        train(config(tmp_path / "damaged", cache, *short, f"trees={here}"))
+    assert not any((tmp_path / "damaged").iterdir())
     weights = [(tmp_path / run / "checkpoints" / "sft" / "model.safetensors").read_bytes() for run in ("made", "given")]
     assert weights[0] == weights[1]
 

@@ -11,6 +11,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from learnat.errors import LearnatError, nearest
+from learnat.synthesis.decompositions import content_digest
 from learnat.training.attention import ATTENTION_NAME, register
 from learnat.training.logprobs import causal_lm
 from learnat.training.prompts import PromptStyle
@@ -164,10 +166,15 @@ def _manifest(folder: Path) -> Any:
 
 
 def identity(folder: Path) -> str:
-    """Tells one state of a checkpoint folder from another, by its files' names, sizes and times."""
+    """Tells one state of a checkpoint folder from another, by its files' names and contents: a copy is the same.
+
+    Files are read whole, since training may change any part of them, and several at once: reading is most of the cost.
+    """
     files = sorted(path for path in folder.iterdir() if path.is_file())
-    stats = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
-    return hashlib.sha256(repr(stats).encode()).hexdigest()
+    with ThreadPoolExecutor() as pool:
+        digests = pool.map(content_digest, files)
+        contents = [(path.name, digest) for path, digest in zip(files, digests, strict=True)]
+    return hashlib.sha256(repr(contents).encode()).hexdigest()
 
 
 def prepare_for_training(policy: Policy, settings: Any, stage: str) -> None:
