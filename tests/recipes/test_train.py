@@ -120,7 +120,7 @@ def test_given_trees_are_learned_from_wherever_they_lie_until_they_change(
     given = json.loads((tmp_path / "given" / "provenance.json").read_text())["trees"]
     assert given == {"path": str(here), "digest": made["digest"], "settings": None}
     here.with_suffix(".settings.json").write_text("{")
-    with pytest.raises(LearnatError, match="here.settings.json, which says"):
+    with pytest.raises(LearnatError, match=r"here\.settings\.json, which says"):
         train(config(tmp_path / "damaged", cache, *short, f"trees={here}"))
     assert not any((tmp_path / "damaged").iterdir())
     weights = [(tmp_path / run / "checkpoints" / "sft" / "model.safetensors").read_bytes() for run in ("made", "given")]
