@@ -29,7 +29,7 @@ def run(cfg: DictConfig) -> None:
     benchmark: Benchmark = instantiate(cfg.data.benchmark)
     synthesizer = synthesizer_of(cfg)
     folder = Path(cfg.run_dir)
-    workers = cfg.workers or cpus_of_a_job(shard.count if shard is not None else 1)
+    workers = cfg.workers or cpus_of_a_job(shard.count if shard is not None else None)
     try:
         synthesize(benchmark, cfg.data.split, synthesizer, folder, workers, shard=shard, unanswered=cfg.unanswered)
     except KeyboardInterrupt:
