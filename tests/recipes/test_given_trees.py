@@ -85,9 +85,7 @@ def test_a_question_that_is_there_twice_is_refused(benchmark_of_six: GeneratedBe
 
 
 @pytest.mark.parametrize("content", [b"{", b"\xff"])
-def test_damaged_settings_are_one_message(
-    benchmark_of_six: GeneratedBenchmark, tmp_path: Path, content: bytes
-) -> None:
+def test_damaged_settings_are_one_message(benchmark_of_six: GeneratedBenchmark, tmp_path: Path, content: bytes) -> None:
     path = write(tmp_path / "trees.jsonl", benchmark_of_six)
     (tmp_path / "trees.settings.json").write_bytes(content)
     with pytest.raises(LearnatError, match=rf"{tmp_path / 'trees.settings.json'}, which says .* cannot be read"):
