@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -291,10 +292,15 @@ def _from_hub(loader: Any, settings: Any, **kwargs: Any) -> Any:
         raise LearnatError(_unavailable(settings.path, f"model={settings.name}", error)) from error
 
 
+def reason(error: Exception) -> str:
+    """The first sentence of what transformers says, which may go over several lines and list every known model."""
+    text = " ".join(str(error).split())
+    return re.split(r"(?<=[.!])\s+(?=[A-Z])", text, maxsplit=1)[0].rstrip(".") or type(error).__name__
+
+
 def _unavailable(path: str, what: str, error: Exception) -> str:
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     return (
         f"The model {path} ({what}) cannot be had: it is neither a local folder nor in the Hugging Face cache, and "
-        f"downloading it failed ({reason}). Where there is a network, run `hf download {path} --local-dir FOLDER`, "
-        "then give it with model.path=FOLDER; for a gated model log in with `hf auth login` first."
+        f"downloading it failed ({reason(error)}). Where there is a network, run `hf download {path} --local-dir "
+        "FOLDER`, then give it with model.path=FOLDER; for a gated model log in with `hf auth login` first."
     )
