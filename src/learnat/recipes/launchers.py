@@ -15,8 +15,8 @@ def cpus_of_a_job(jobs: int | None = None) -> int:
     """The share of this machine's CPUs that one of a sweep's ``jobs`` has to itself; None: their number is not known.
 
     Under joblib (up to its ``n_jobs`` at once, negative: as many as CPUs) and submitit_local the jobs share the CPUs
-    evenly; where their number is not known, as many are taken to run at once as the launcher allows. Ray lets a job have
-    what it asks for, ``hydra.launcher.ray.remote.num_cpus``, one by default. The basic launcher runs one job after
+    evenly; where their number is not known, as many are taken to run at once as the launcher allows. Ray lets a job
+    have what it asks for, ``hydra.launcher.ray.remote.num_cpus``, one by default. The basic launcher runs one job after
     another, and Slurm binds a job to its own CPUs: there a job has all that it may use.
     """
     from learnat.sql.execution import usable_cpus

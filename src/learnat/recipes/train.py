@@ -91,6 +91,7 @@ def _initial_policy(cfg: DictConfig, benchmark: Benchmark, style: PromptStyle, t
     if cfg.loss.name != "sft" and cfg.warm_start.checkpoint is not None:
         if cfg.warm_start.loss is None:
             raise LearnatError("warm_start=none starts from the untrained model: leave warm_start.checkpoint out.")
+        models.prompt_style(cfg.warm_start.checkpoint).check_samples(benchmark)
         policy = models.load(cfg.warm_start.checkpoint)
         if policy.name != cfg.model.name:
             raise LearnatError(
