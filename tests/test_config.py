@@ -15,6 +15,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
+from learnat.errors import LearnatError
 from learnat.recipes.config_check import check_overrides
 
 ROOT = Path(__file__).parents[1]
@@ -66,6 +67,13 @@ def test_every_member_of_every_group_composes(group: str, member: str) -> None:
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_experiment_composes_from_known_keys(name: str) -> None:
     check_overrides(CONF, command(name), [f"experiment={name}"])
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_an_experiment_of_another_command_is_refused_with_its_own(name: str) -> None:
+    for other in {*PRIMARIES} - {command(name)}:
+        with pytest.raises(LearnatError, match=rf"is a study of {command(name)}\.py: python {command(name)}\.py exp"):
+            check_overrides(CONF, other, [f"experiment={name}"])
 
 
 def test_the_model_configs_say_what_every_model_needs() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import shutil
 from collections.abc import Sequence
@@ -17,8 +18,7 @@ from hydra.utils import instantiate
 
 from learnat.benchmarks.types import Example
 from learnat.errors import LearnatError
-from learnat.inference import model_thread
-from learnat.inference.chat_models import prompt_ids
+from learnat.inference import chat_models, model_thread
 from learnat.inference.decoding import Row
 from learnat.inference.generate import Completion
 from learnat.inference.parse import NO_SQL, NO_SUB_QUESTION
@@ -199,7 +199,9 @@ def test_mistakes_in_the_settings(checkpoint: Path, tmp_path: Path) -> None:
         ({}, "Give what proposes"),
         ({"checkpoint": checkpoint, "model": "x"}, "not both"),
         ({"checkpoint": tmp_path}, "not a LearNAT checkpoint"),
-        ({"model": str(tmp_path / "nowhere")}, "proposer.model=.*nowhere cannot be had"),
+        ({"model": str(tmp_path / "nowhere")}, "proposer.model=.*nowhere is no folder, and no name"),
+        ({"model": "./nowhere"}, r"proposer.model=\./nowhere is no folder, and no name"),
+        ({"model": "no-such-owner/no-such-model"}, "cannot be had: .* run `hf download no-such-owner/no-such-model"),
         ({"checkpoint": checkpoint, "final": "gold"}, "proposer.final='gold' is unknown"),
         ({"checkpoint": checkpoint, "top_p": 0.0}, "proposer.top_p=0.0"),
         ({"checkpoint": checkpoint, "temperature": -1.0}, "proposer.temperature=-1.0"),
@@ -220,11 +222,28 @@ def test_the_config_s_defaults_are_the_class_s_own(checkpoint: Path, tmp_path: P
     assert free == {name: getattr(configured, name) for name in free}
 
 
+def test_a_checkpoint_needs_the_sample_values_it_was_trained_with(
+    checkpoint: Path, benchmark_of_music: SmallBenchmark, tmp_path: Path
+) -> None:
+    TransformersProposer(checkpoint).check(benchmark_of_music, "train")
+    sampled = tmp_path / "sampled"
+    shutil.copytree(checkpoint, sampled)
+    manifest = json.loads((sampled / models.MANIFEST).read_text())
+    manifest["prompt"]["samples"] = 2
+    (sampled / models.MANIFEST).write_text(json.dumps(manifest))
+    proposer = TransformersProposer(sampled)
+    proposer.check(replace(benchmark_of_music, samples=3), "train")
+    with pytest.raises(LearnatError, match=r"with 2 sample values .* data\.samples=1 .* give data\.samples=2"):
+        proposer.check(replace(benchmark_of_music, samples=1), "train")
+
+
 def test_trees_are_of_weights_not_of_a_path(checkpoint: Path, tmp_path: Path) -> None:
     moved = tmp_path / "moved"
-    shutil.copytree(checkpoint, moved)  # keeps the times of files
+    shutil.copytree(checkpoint, moved, copy_function=shutil.copyfile)  # the files get times of their own
     assert describe(TransformersProposer(moved)) == describe(TransformersProposer(checkpoint))
-    (moved / "model.safetensors").touch()
+    weights = bytearray((moved / "model.safetensors").read_bytes())
+    weights[len(weights) // 2] ^= 1
+    (moved / "model.safetensors").write_bytes(weights)
     assert describe(TransformersProposer(moved)) != describe(TransformersProposer(checkpoint))
 
 
@@ -257,8 +276,17 @@ def test_a_template_without_a_system_role_gets_one_message(chat_model: Path) -> 
         "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no system role') }}{% endif %}"
         "<{{ m.role }}>{{ m.content }}{% endfor %}"
     )
-    ids = prompt_ids(tokenizer, [{"role": "system", "content": "SELECT"}, {"role": "user", "content": "singer"}])
+    ids = chat_models.prompt_ids(
+        tokenizer, [{"role": "system", "content": "SELECT"}, {"role": "user", "content": "singer"}]
+    )
     assert tokenizer.decode(ids) == "<user>SELECT\n\nsinger"
+
+
+def test_a_folder_without_a_model_is_not_to_be_downloaded(tmp_path: Path) -> None:
+    with pytest.raises(
+        LearnatError, match=rf"proposer.model={tmp_path} holds no model .*\(Couldn't .*convert\)\. Give"
+    ):
+        chat_models.load(str(tmp_path))
 
 
 def test_a_model_without_a_chat_template_is_refused(chat_model: Path, tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ FILES = {
     "conf/trainer/gpu.yaml": "max_steps: 10\naccelerator: gpu\n",
     "conf/experiment/good.yaml": """
         # @package _global_
+        # python app.py experiment=good
         defaults:
           - override /loss: sft
         trainer:
@@ -50,6 +51,13 @@ FILES = {
             params:
               loss: sft,madpo
               seed: 1,2
+        """,
+    "conf/experiment/elsewhere.yaml": """
+        # @package _global_
+        # python other.py experiment=elsewhere loss=sft
+        # What is asked.
+        trainer:
+          max_steps: 3
         """,
     "conf/experiment/bad_sweep.yaml": """
         # @package _global_

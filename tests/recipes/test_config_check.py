@@ -26,7 +26,15 @@ REFUSED = [
     ("seeed=1,2", "Unknown key 'seeed'. Did you mean 'seed'?"),
     ("experiment=misspelt", "Experiment misspelt: Unknown key 'trainer.max_stepz'. Did you mean 'trainer.max_steps'?"),
     ("loss=null", "No loss is called 'null'. Known: madpo, sft."),
-    ("experiment=nope", "No experiment is called 'nope'. Known: bad_sweep, good, misspelt, sweep."),
+    ("experiment=nope", "No experiment is called 'nope'. Known: bad_sweep, elsewhere, good, misspelt, sweep."),
+    (
+        "experiment=elsewhere",
+        "experiment=elsewhere is a study of other.py: python other.py experiment=elsewhere loss=sft",
+    ),
+    (
+        "experiment=good,elsewhere",
+        "experiment=elsewhere is a study of other.py: python other.py experiment=elsewhere loss=sft",
+    ),
     ("experiment=bad_sweep", "No loss is called 'madpoo'. Did you mean 'madpo'?"),
 ]
 

@@ -75,6 +75,23 @@ def test_a_file_without_trees_of_the_split_is_refused(benchmark_of_six: Generate
         check_trees(path, benchmark_of_six, "train")
 
 
+def test_a_question_that_is_there_twice_is_refused(benchmark_of_six: GeneratedBenchmark, tmp_path: Path) -> None:
+    path = write(tmp_path / "trees.jsonl", benchmark_of_six)
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join([*lines, lines[4]]))
+    with pytest.raises(LearnatError, match=rf"trees={path} holds questions twice \(train/4\)\. Keep one line of each"):
+        check_trees(path, benchmark_of_six, "train")
+    assert check_trees(path, GeneratedBenchmark(benchmark_of_six.root, limit=2), "train").startswith("trees: 2 of 2")
+
+
+@pytest.mark.parametrize("content", [b"{", b"\xff"])
+def test_damaged_settings_are_one_message(benchmark_of_six: GeneratedBenchmark, tmp_path: Path, content: bytes) -> None:
+    path = write(tmp_path / "trees.jsonl", benchmark_of_six)
+    (tmp_path / "trees.settings.json").write_bytes(content)
+    with pytest.raises(LearnatError, match=rf"{tmp_path / 'trees.settings.json'}, which says .* cannot be read"):
+        trees_record(path)
+
+
 @pytest.mark.parametrize("name", ["nowhere.jsonl", "."])
 def test_a_file_that_is_not_there_is_named(benchmark_of_six: GeneratedBenchmark, tmp_path: Path, name: str) -> None:
     with pytest.raises(LearnatError, match=f"{tmp_path / name}: no tree file can be read there"):

@@ -105,6 +105,12 @@ def test_shards_that_cannot_be_merged_end_the_sweep_with_one_message(place: Path
 @pytest.mark.parametrize(
     ("overrides", "jobs", "cpus"),
     [
+        (["hydra.mode=MULTIRUN"], None, 8),
+        (["hydra.mode=MULTIRUN", "hydra/launcher=joblib"], None, 1),
+        (["hydra.mode=MULTIRUN", "hydra/launcher=joblib", "hydra.launcher.n_jobs=3"], None, 2),
+        (["hydra.mode=MULTIRUN", "hydra/launcher=submitit_local"], None, 1),
+        (["hydra.mode=MULTIRUN", "hydra/launcher=submitit_slurm"], None, 8),
+        (["hydra.mode=MULTIRUN", "hydra/launcher=ray", "+hydra.launcher.ray.remote.num_cpus=3"], None, 3),
         (["hydra.mode=RUN"], 4, 8),
         (["hydra.mode=MULTIRUN"], 4, 8),
         (["hydra.mode=MULTIRUN", "hydra/launcher=joblib"], 4, 2),
@@ -117,7 +123,7 @@ def test_shards_that_cannot_be_merged_end_the_sweep_with_one_message(place: Path
     ],
 )
 def test_jobs_on_one_machine_share_its_cpus(
-    monkeypatch: pytest.MonkeyPatch, overrides: list[str], jobs: int, cpus: int
+    monkeypatch: pytest.MonkeyPatch, overrides: list[str], jobs: int | None, cpus: int
 ) -> None:
     chosen = [text.partition("=")[2] for text in overrides if text.startswith("hydra/launcher=")]
     for name in chosen:

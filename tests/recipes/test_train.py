@@ -14,6 +14,7 @@ from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf
 
 from learnat.errors import LearnatError
+from learnat.recipes.evaluate import evaluate
 from learnat.recipes.train import train
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -106,6 +107,17 @@ def test_preference_training_starts_from_a_given_checkpoint(tmp_path: Path, cach
     assert metrics(tmp_path / "b")["sft"]["dev_seen"]["ex"] == metrics(tmp_path / "a")["sft"]["dev_seen"]["ex"]
 
 
+def test_a_checkpoint_is_asked_with_the_sample_values_it_was_trained_with(tmp_path: Path, cache: Path) -> None:
+    train(config(tmp_path / "a", cache, "loss=sft", "data.samples=2", "score_untrained=false"))
+    checkpoint = tmp_path / "a" / "checkpoints" / "sft"
+    with pytest.raises(LearnatError, match=r"data\.samples=1 reads fewer: give data\.samples=2\."):
+        train(config(tmp_path / "b", cache, f"warm_start.checkpoint={checkpoint}", "data.samples=1"))
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose("evaluate", [*SHRUNK[:4], f"cache_dir={cache}", f"checkpoint={checkpoint}", "run_dir=nowhere"])
+    with pytest.raises(LearnatError, match=r"data\.samples=0 reads fewer: give data\.samples=2\."):
+        evaluate(cfg)
+
+
 def test_given_trees_are_learned_from_wherever_they_lie_until_they_change(
     tmp_path: Path, cache: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -119,6 +131,10 @@ def test_given_trees_are_learned_from_wherever_they_lie_until_they_change(
     assert f"trees: 24 of 24 questions, 24 solved, from {here}" in capsys.readouterr().out
     given = json.loads((tmp_path / "given" / "provenance.json").read_text())["trees"]
     assert given == {"path": str(here), "digest": made["digest"], "settings": None}
+    here.with_suffix(".settings.json").write_text("{")
+    with pytest.raises(LearnatError, match=r"here\.settings\.json, which says"):
+        train(config(tmp_path / "damaged", cache, *short, f"trees={here}"))
+    assert not any((tmp_path / "damaged").iterdir())
     weights = [(tmp_path / run / "checkpoints" / "sft" / "model.safetensors").read_bytes() for run in ("made", "given")]
     assert weights[0] == weights[1]
 

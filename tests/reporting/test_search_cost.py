@@ -22,7 +22,7 @@ calls = st.lists(st.integers(1, 20), max_size=12)
 def test_a_smaller_budget_is_read_off_the_calls_of_a_larger_one(
     unsolved: list[int], solved: list[int], share: float
 ) -> None:
-    cost = Cost(tuple(sorted(solved)), tuple(sorted(unsolved)), 0, 0)
+    cost = Cost(tuple(sorted(solved)), tuple(sorted(unsolved)), 0, 0, frozenset())
     budget = cost.budget_for(share)
 
     def reached(limit: int) -> int:
@@ -38,7 +38,7 @@ def test_a_smaller_budget_is_read_off_the_calls_of_a_larger_one(
 
 
 def test_a_run_that_solves_nothing_costs_without_end() -> None:
-    cost = Cost((), (3, 4), 7, 2)
+    cost = Cost((), (3, 4), 7, 2, frozenset())
     assert cost.calls_per_solved() == cost.calls_per_solved(2) == float("inf")
     assert cost.budget_for(0.01) is None and cost.share == 0.0
 
@@ -50,10 +50,11 @@ def tree(example: int, calls: int, solved: bool) -> SearchTree:
 
 
 def write_job(sweep: Path, number: int, overrides: list[str], needed: list[int], spent: int) -> None:
-    """A job that solved a question for each number of calls in ``needed``, and one not, for ``spent`` calls."""
+    """A job that solved a question for each number of calls in ``needed``, and others of four not, for ``spent``."""
     (sweep / str(number) / ".hydra").mkdir(parents=True)
     (sweep / str(number) / ".hydra" / "overrides.yaml").write_text("".join(f"- {line}\n" for line in overrides))
-    trees = [tree(i, calls, True) for i, calls in enumerate(needed)] + [tree(99, spent, False)]
+    trees = [tree(i, calls, True) for i, calls in enumerate(needed)]
+    trees += [tree(i, spent, False) for i in range(len(needed), 4)]
     (sweep / str(number) / "trees.jsonl").write_text("".join(tree_to_json(t) + "\n" for t in trees))
 
 
@@ -71,7 +72,7 @@ def test_seeds_stand_together_and_what_varies_names_the_rows(sweep: Path) -> Non
     assert list(groups) == [(("pruning", "none"),), (("pruning", "ast"),)]
     header, rows = tabulate(groups)
     table = [dict(zip(header, row, strict=True)) for row in rows]
-    assert [row["solved"] for row in table] == ["0.7500", "0.8000"]
+    assert [row["solved"] for row in table] == ["0.7500", "1.0000"]
     assert [row["runs"] for row in table] == ["2", "2"]
     assert table[0]["calls/solved"] == f"{(28 / 3 + 24 / 3) / 2:.2f}"
     # Half of four questions is two, reached with 4 calls each: 2 + 4 + 4 + 4 of them.
@@ -103,3 +104,29 @@ def test_a_folder_that_is_no_sweep_is_one_message(
     (tmp_path / "0" / "trees.jsonl").write_text("")
     with pytest.raises(LearnatError, match="holds no search tree"):
         read_sweep(tmp_path)
+
+
+def test_a_failed_job_is_named(sweep: Path) -> None:
+    for number in ("1", "3"):
+        (sweep / number / "error.txt").write_text("The server does not answer.\n")
+    with pytest.raises(LearnatError, match=rf"Failed, .*: {sweep / '1'}, {sweep / '3'}\. Run the sweep again"):
+        read_sweep(sweep)
+
+
+def test_jobs_with_other_questions_are_named(sweep: Path) -> None:
+    trees = sweep / "2" / "trees.jsonl"
+    trees.write_text("".join(trees.read_text().splitlines(keepends=True)[:3]))
+    with pytest.raises(LearnatError, match=rf"of 4 questions: {sweep / '2'} \(3\)\. Where a job was interrupted"):
+        read_sweep(sweep)
+
+
+@pytest.mark.parametrize("out", ["file", "file/below"])
+def test_a_folder_that_cannot_be_made_is_one_message(
+    sweep: Path, out: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (sweep / "file").write_text("")
+    monkeypatch.setattr(sys, "argv", ["search_cost", str(sweep), "-o", str(sweep / out)])
+    with pytest.raises(SystemExit) as end:
+        search_cost.main()
+    assert end.value.code == 2
+    assert f"{sweep / out}: no table can be written there" in capsys.readouterr().err

@@ -162,6 +162,7 @@ def test_the_page_cannot_replace_its_input_or_a_folder(tree_file: Path, capsys: 
         (tree_file, "is the tree file itself"),
         (tree_file.parent, "no page can be written there"),
         (tree_file.parent / "missing" / "page.html", "no page can be written there"),
+        (tree_file / "page.html", "no page can be written there"),
     ]:
         assert main([str(tree_file), "-o", str(output)]) == 2
         assert message in capsys.readouterr().err

@@ -90,6 +90,7 @@ class SmallBenchmark:
     name: str = "small"
     ex_mode: str = "spider_bag"
     difficulties: tuple[str, ...] = ("easy", "hard")
+    samples: int = 0
 
     def examples(self, split: str) -> list[Example]:
         return [

@@ -9,6 +9,7 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from learnat.errors import LearnatError
 from learnat.recipes.synthesize import ensure_trees, synthesizer_of
 from learnat.synthesis.proposers.mutations import MUTATIONS
 from learnat.synthesis.settings import describe
@@ -46,6 +47,16 @@ def test_the_proposer_s_defaults_are_the_class_s_own() -> None:
     proposer = synthesizer_of(config()).proposer
     assert describe(proposer) == describe(type(proposer)())
     assert set(describe(proposer)["mutation_types"]) == set(MUTATIONS)
+
+
+def test_a_file_to_replay_about_other_questions_is_refused_before_anything_is_made(
+    benchmark_of_music: SmallBenchmark, tmp_path: Path
+) -> None:
+    file = tmp_path / "proposals.jsonl"
+    file.write_text('{"example_id": "dev/0", "steps": [{"sub_question": "?", "sql": "SELECT 1"}]}\n')
+    with pytest.raises(LearnatError, match="has no proposals for any question of split train"):
+        ensure_trees(config(proposer="replay", **{"proposer.file": str(file)}), benchmark_of_music, "train", tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["proposals.jsonl"]
 
 
 def test_trees_are_cached_by_everything_they_depend_on(

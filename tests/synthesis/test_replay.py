@@ -153,6 +153,16 @@ def test_mistakes_of_the_user(file: Path) -> None:
         ask(proposer)
 
 
+def test_a_file_about_other_questions_is_refused(benchmark_of_music: SmallBenchmark, file: Path) -> None:
+    file.write_text(line(LAST))
+    proposer = ReplayProposer(file)
+    proposer.check(benchmark_of_music, "train")
+    with pytest.raises(LearnatError, match=r"no proposals for any question of split dev of small \(dev/0, for one\)"):
+        proposer.check(benchmark_of_music, "dev")
+    file.write_text(line(LAST, example_id=None, index=OLDEST.index))
+    ReplayProposer(file).check(benchmark_of_music, "dev")
+
+
 def test_questions_without_proposals_are_counted_once(
     benchmark_of_music: SmallBenchmark, tmp_path: Path, file: Path
 ) -> None:

@@ -281,6 +281,21 @@ def test_other_trees_are_not_overwritten(made: Path, shards: Path, tmp_path: Pat
     assert [(folder / "trees.jsonl").read_bytes() for folder in (other, more)] == before
 
 
+@pytest.mark.parametrize("name", ["file", "file/below"])
+def test_a_folder_that_cannot_be_made_is_one_message(
+    shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    (tmp_path / "file").write_text("")
+    assert main([str(tmp_path / name), str(shards)]) == 2
+    assert f"{tmp_path / name}: no trees can be written there" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["trees.settings.json", "trees.split.json"])
+def test_a_record_that_is_no_object_is_named(shards: Path, tmp_path: Path, name: str) -> None:
+    (shards / "2" / name).write_text('["shard"]')
+    assert f"{shards / '2' / name} is damaged, it holds a list" in refused([shards], tmp_path)
+
+
 def test_the_command_merges_or_says_why_not(shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(tmp_path / "out"), str(shards / "1"), str(shards / "2")]) == 2
     assert "shard 3/3 is missing" in capsys.readouterr().err

@@ -79,6 +79,16 @@ def test_a_corrupt_line_is_named(tmp_path: Path, line: str) -> None:
         list(read_trees(path))
 
 
+@pytest.mark.parametrize(
+    "content", [b"\x89PNG\r\n\x1a\n\x00", b"{}\n", b"[1]\n", b"index,sql\n", b"[" * 100_000 + b"\n"]
+)
+def test_a_file_of_another_kind_is_no_tree_file(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "trees.jsonl"
+    path.write_bytes(content)
+    with pytest.raises(LearnatError, match=rf"^{path} is no tree file: .* Give a trees\.jsonl"):
+        list(read_trees(path))
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(LearnatError, match="nowhere"):
         list(read_trees(tmp_path / "nowhere.jsonl"))

@@ -50,6 +50,8 @@ class Benchmark(Protocol):
     """How execution accuracy compares results: ``bird_set``, ``spider_bag`` or ``ordered``."""
     difficulties: tuple[str, ...]
     """The levels in the order tables show them."""
+    samples: int
+    """How many sample values a column's schema carries, at most."""
 
     def examples(self, split: str) -> list[Example]:
         """The questions of ``split`` after ``databases``, ``missing`` and ``limit`` were applied, in that order."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -67,9 +68,22 @@ def _had(model: str, loader: Any, **settings: Any) -> Any:
     try:
         return loader(model, **settings)
     except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise LearnatError(
-            f"The model proposer.model={model} cannot be had: it is neither a folder with a transformers model nor in "
-            f"the Hugging Face cache, and downloading it failed ({reason}). Where there is a network, run "
-            f"`hf download {model} --local-dir FOLDER`, then give proposer.model=FOLDER."
-        ) from error
+        raise LearnatError(_unavailable(model, models.reason(error))) from error
+
+
+def _unavailable(model: str, reason: str) -> str:
+    if Path(model).is_dir():
+        return (
+            f"The folder proposer.model={model} holds no model that transformers can read ({reason}). Give a folder "
+            "with config.json, weights and tokenizer, as `hf download ID --local-dir FOLDER` makes it."
+        )
+    if Path(model).exists() or not re.fullmatch(r"[\w-][\w.-]*(/[\w.-]+)?", model):
+        return (
+            f"proposer.model={model} is no folder, and no name that a model on the hub can have. Give a folder with a "
+            "transformers model, or the hub's ID, as in proposer.model=Qwen/Qwen2.5-Coder-7B-Instruct."
+        )
+    return (
+        f"The model proposer.model={model} cannot be had: it is neither a folder with a transformers model nor in "
+        f"the Hugging Face cache, and downloading it failed ({reason}). Where there is a network, run "
+        f"`hf download {model} --local-dir FOLDER`, then give proposer.model=FOLDER."
+    )

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from learnat.benchmarks.types import Benchmark
 from learnat.errors import LearnatError, nearest
 from learnat.inference.batcher import Closed
 from learnat.inference.step_models import ChatModel, StepModel, TrainedPolicy
@@ -122,6 +123,9 @@ class TransformersProposer(Proposer):
         assert self.model is not None, "one of the two is given"
         chat = ChatPrompt(self.granularity, self.sees_gold, self.schema_style, self.samples)
         return ChatModel(self.model, chat, self.demonstrations)
+
+    def check(self, benchmark: Benchmark, split: str) -> None:
+        self._model.check(benchmark)
 
     def propose(self, request: Request) -> Proposals:
         if self._closed:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from learnat.benchmarks.types import Database
+from learnat.benchmarks.types import Benchmark, Database
 from learnat.inference.parse import NO_SQL, NO_SUB_QUESTION, parse_answer
 from learnat.synthesis.demonstrations import DemonstrationPool
 from learnat.synthesis.proposers.base import Request
@@ -42,6 +42,9 @@ class StepModel(ABC):
     source: str
     weights: str
     stop: str | None
+
+    def check(self, benchmark: Benchmark) -> None:  # noqa: B027  # a chat model shows what there is
+        """Raise ``LearnatError`` where prompts would not be as the model needs them."""
 
     @abstractmethod
     def rows(self, k: int) -> int:
@@ -86,6 +89,9 @@ class TrainedPolicy(StepModel):
         self.checkpoint = Path(checkpoint)
         self.style = models.prompt_style(self.checkpoint)
         self.weights = models.identity(self.checkpoint)
+
+    def check(self, benchmark: Benchmark) -> None:
+        self.style.check_samples(benchmark)
 
     def rows(self, k: int) -> int:
         return k

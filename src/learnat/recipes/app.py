@@ -25,7 +25,8 @@ from learnat.errors import LearnatError
 from learnat.recipes.config_check import check_overrides
 from learnat.recipes.launchers import let_jobs_spawn
 from learnat.recipes.provenance import FILE_NAME, write_provenance
-from learnat.recipes.sweep import ERROR_FILE, objective, print_run_folder
+from learnat.recipes.sweep import objective, print_run_folder
+from learnat.reporting.jobs import ERROR_FILE
 
 log = logging.getLogger(__name__)
 

@@ -34,21 +34,25 @@ def check_overrides(config_dir: Path, config_name: str, overrides: Sequence[str]
     An experiment's own keys, and the overrides it sweeps over (``hydra.sweeper.params``), are checked with them.
 
     Raises:
-        LearnatError: naming the first unknown group, member or key, and the nearest valid name.
+        LearnatError: naming the first unknown group, member or key, and the nearest valid name; or an experiment that
+            says in its comments that it is another command's.
     """
     with initialize_config_dir(config_dir=str(config_dir.resolve()), version_base="1.3", job_name=config_name):
         loader = GlobalHydra.instance().config_loader()
         try:
-            _check(loader, config_name, overrides)
+            _check(loader, config_dir, config_name, overrides)
         except (HydraException, OmegaConfBaseException) as error:
             raise LearnatError(" ".join(str(error).split())) from error
 
 
-def _check(loader: ConfigLoader, config_name: str, overrides: Sequence[str]) -> None:
+def _check(loader: ConfigLoader, config_dir: Path, config_name: str, overrides: Sequence[str]) -> None:
     parsed = [_parsed(loader, text) for text in overrides]
     search_path = [item.input_line or "" for item in parsed if item.key_or_group == "hydra.searchpath"]
     finder = _Groups(loader, config_name, search_path)
     finder.check_members(parsed)
+    for item in parsed:
+        if item.key_or_group == EXPERIMENT and not item.is_delete():
+            _check_command(config_dir, config_name, _member_names(item))
     swept = [_parsed(loader, text) for text in _sweeper_params(config_name, search_path, finder, parsed)]
     finder.check_members(swept)
     items = {item.get_key_element(): item for item in [*swept, *parsed]}.values()
@@ -59,6 +63,16 @@ def _check(loader: ConfigLoader, config_name: str, overrides: Sequence[str]) -> 
             added = item.is_add() or item.is_force_add()
             if not (added or finder.chosen_by(item) or item.key_or_group.startswith("hydra")):
                 check_key(item.key_or_group, known, finder.names())
+
+
+def _check_command(config_dir: Path, config_name: str, experiments: Sequence[str]) -> None:
+    """Raise ``LearnatError`` for an experiment whose ``# python MAIN.py …`` names another main: it may compose here."""
+    for name in experiments:
+        path = config_dir / EXPERIMENT / f"{name}.yaml"
+        text = path.read_text(encoding="utf-8") if path.is_file() else ""
+        named = re.search(rf"^# (python (\w+)\.py .*\b{EXPERIMENT}={re.escape(name)}\b.*)$", text, re.MULTILINE)
+        if named is not None and named[2] != config_name:
+            raise LearnatError(f"experiment={name} is a study of {named[2]}.py: {named[1]}")
 
 
 def _sweeper_params(config_name: str, search_path: list[str], groups: _Groups, parsed: list[Override]) -> list[str]:

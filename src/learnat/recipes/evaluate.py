@@ -62,6 +62,7 @@ def _read_answers(benchmark: Benchmark, split: str, path: Path) -> list[Answer]:
 def _ask(cfg: DictConfig, benchmark: Benchmark, folder: Path) -> list[Answer]:
     from learnat.training import models
 
+    models.prompt_style(cfg.checkpoint).check_samples(benchmark)
     policy = models.load(cfg.checkpoint)
     split = cfg.data.split
     write_provenance(folder, cfg, data_hash={split: benchmark.fingerprint(split)}, prompt_hash=policy.style.hash)

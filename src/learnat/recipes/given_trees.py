@@ -18,14 +18,16 @@ def check_trees(path: Path, benchmark: Benchmark, split: str) -> str:
     Trees of other questions are no mistake (``data.limit`` and ``data.databases`` choose among them).
 
     Raises:
-        LearnatError: there is no such file, it is no tree file, it has no tree of ``split``, or a tree's question,
-            database or gold SQL is not that of the benchmark's question of the same id.
+        LearnatError: there is no such file, it is no tree file, it has no tree of ``split`` or two of one question, or
+            a tree's question, database or gold SQL is not that of the benchmark's question of the same id.
     """
     examples = {example.example_id: example for example in benchmark.examples(split)}
     solved: dict[str, bool] = {}
     differing: list[str] = []
+    twice: list[str] = []
     for tree in read_trees(path):
         if tree.example_id in examples:
+            twice += [tree.example_id] if tree.example_id in solved else []
             solved[tree.example_id] = tree.stats.solved
             differing += _differences(tree, examples[tree.example_id])
     where = f"split {split} of {benchmark.name}"
@@ -34,6 +36,11 @@ def check_trees(path: Path, benchmark: Benchmark, split: str) -> str:
             f"trees={path} is about other questions than {where}: {differing[0]}"
             + (f" ({len(differing)} such differences)" if len(differing) > 1 else "")
             + ". Give trees of the same data, or trees=null to make them."
+        )
+    if twice:
+        raise LearnatError(
+            f"trees={path} holds questions twice ({', '.join(twice[:3])}{', …' if len(twice) > 3 else ''}). Keep one "
+            "line of each; python -m learnat.synthesis.shards puts the files of shards together."
         )
     if not solved:
         raise LearnatError(
@@ -56,7 +63,16 @@ def _differences(tree: SearchTree, example: Example) -> list[str]:
 
 
 def trees_record(path: Path) -> dict[str, Any]:
-    """What a run's provenance says of its trees; ``settings`` is None where nothing beside the file tells them."""
+    """What a run's provenance says of its trees; ``settings`` is None where nothing beside the file tells them.
+
+    Raises ``LearnatError`` where the file beside it is damaged.
+    """
     settings = path.with_suffix(".settings.json")
-    made_with = json.loads(settings.read_text(encoding="utf-8")) if settings.is_file() else None
+    try:
+        made_with = json.loads(settings.read_text(encoding="utf-8")) if settings.is_file() else None
+    except (OSError, ValueError) as error:
+        raise LearnatError(
+            f"{settings}, which says what trees={path} were made with, cannot be read ({error}). "
+            "Put it back, or take it away to train without that record."
+        ) from error
     return {"path": str(path), "digest": content_digest(path), "settings": made_with}

@@ -11,11 +11,12 @@ TOGETHER = ("joblib", "submitit_local")
 """The launchers that run jobs side by side on the machine they are called on."""
 
 
-def cpus_of_a_job(jobs: int) -> int:
-    """The share of this machine's CPUs that one of a sweep's ``jobs`` has to itself.
+def cpus_of_a_job(jobs: int | None = None) -> int:
+    """The share of this machine's CPUs that one of a sweep's ``jobs`` has to itself; None: their number is not known.
 
-    Under joblib (up to its ``n_jobs`` at once) and submitit_local the jobs share the CPUs evenly. Ray lets a job have
-    what it asks for, ``hydra.launcher.ray.remote.num_cpus``, one by default. The basic launcher runs one job after
+    Under joblib (up to its ``n_jobs`` at once, negative: as many as CPUs) and submitit_local the jobs share the CPUs
+    evenly; where their number is not known, as many are taken to run at once as the launcher allows. Ray lets a job
+    have what it asks for, ``hydra.launcher.ray.remote.num_cpus``, one by default. The basic launcher runs one job after
     another, and Slurm binds a job to its own CPUs: there a job has all that it may use.
     """
     from learnat.sql.execution import usable_cpus
@@ -29,8 +30,8 @@ def cpus_of_a_job(jobs: int) -> int:
         return int(hydra.launcher.ray.remote.get("num_cpus") or 1)
     if name not in TOGETHER:
         return cpus
-    at_once = hydra.launcher.n_jobs if name == "joblib" else jobs
-    return max(cpus // min(jobs, at_once if at_once > 0 else cpus), 1)
+    limit = hydra.launcher.n_jobs if name == "joblib" and hydra.launcher.n_jobs > 0 else cpus
+    return max(cpus // min(jobs or limit, limit), 1)
 
 
 def let_jobs_spawn() -> None:

@@ -14,11 +14,10 @@ from omegaconf import DictConfig
 from rich import get_console
 from rich.table import Table
 
-from learnat.reporting.jobs import job_folders, overrides_of
+from learnat.reporting.jobs import ERROR_FILE, job_folders, overrides_of
 
 METRICS_FILE = "metrics.json"
 SUMMARY_FILE = "summary.json"
-ERROR_FILE = "error.txt"
 TABLE_FILE = "sweep.csv"
 SYNTHESIS_COLUMNS = {
     "solved": "solved",

@@ -28,8 +28,9 @@ def run(cfg: DictConfig) -> None:
     shard = Shard.parse(cfg.shard) if cfg.shard is not None else None
     benchmark: Benchmark = instantiate(cfg.data.benchmark)
     synthesizer = synthesizer_of(cfg)
+    synthesizer.proposer.check(benchmark, cfg.data.split)
     folder = Path(cfg.run_dir)
-    workers = cfg.workers or cpus_of_a_job(shard.count if shard is not None else 1)
+    workers = cfg.workers or cpus_of_a_job(shard.count if shard is not None else None)
     try:
         synthesize(benchmark, cfg.data.split, synthesizer, folder, workers, shard=shard, unanswered=cfg.unanswered)
     except KeyboardInterrupt:
@@ -59,6 +60,7 @@ def ensure_trees(cfg: DictConfig, benchmark: Benchmark, split: str, cache_dir: P
     databases, proposer, search, pruning, reward, seed, and the code. A file lock lets several processes ask at once.
     """
     synthesizer = synthesizer_of(cfg)
+    synthesizer.proposer.check(benchmark, split)
     examples = benchmark.examples(split)
     settings = settings_text(
         {

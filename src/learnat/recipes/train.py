@@ -27,7 +27,6 @@ from learnat.recipes.provenance import keep_settings, write_provenance
 from learnat.recipes.scoring import Scorer, progress_bar
 from learnat.recipes.synthesize import ensure_trees
 from learnat.sql.execution import ExecutorPool
-from learnat.synthesis.decompositions import content_digest
 from learnat.synthesis.tree import Step, read_trees
 from learnat.training import models
 from learnat.training.callbacks import resume_file
@@ -66,13 +65,15 @@ def train(cfg: DictConfig) -> None:
     splits = [cfg.data.train_split, *cfg.data.eval_splits]
     data_hash = {split: benchmark.fingerprint(split) for split in dict.fromkeys(splits)}
     given = Path(cfg.trees) if cfg.trees is not None else None
+    record = None
     if given is not None:
         console.print(check_trees(given, benchmark, cfg.data.train_split))
-    keep_settings(folder, cfg, data_hash=data_hash, trees=content_digest(given) if given is not None else None)
+        record = trees_record(given)
+    keep_settings(folder, cfg, data_hash=data_hash, trees=record["digest"] if record is not None else None)
     trees = given or ensure_trees(cfg, benchmark, cfg.data.train_split, Path(cfg.cache_dir))
     policy, done = _initial_policy(cfg, benchmark, style, trees)
     decoding = OmegaConf.to_container(cfg.inference)
-    known = {"data_hash": data_hash, "prompt_hash": policy.style.hash, "trees": trees_record(trees)}
+    known = {"data_hash": data_hash, "prompt_hash": policy.style.hash, "trees": record or trees_record(trees)}
     write_provenance(folder, cfg, decoding=decoding, **known)
     with ExecutorPool(cfg.workers, max_rows=cfg.executor.max_rows) as pool:
         scorer = Scorer(benchmark, cfg.data.eval_splits, generation, folder, pool, cfg.executor.timeout_s)
@@ -90,6 +91,7 @@ def _initial_policy(cfg: DictConfig, benchmark: Benchmark, style: PromptStyle, t
     if cfg.loss.name != "sft" and cfg.warm_start.checkpoint is not None:
         if cfg.warm_start.loss is None:
             raise LearnatError("warm_start=none starts from the untrained model: leave warm_start.checkpoint out.")
+        models.prompt_style(cfg.warm_start.checkpoint).check_samples(benchmark)
         policy = models.load(cfg.warm_start.checkpoint)
         if policy.name != cfg.model.name:
             raise LearnatError(

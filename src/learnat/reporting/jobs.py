@@ -6,6 +6,9 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
+ERROR_FILE = "error.txt"
+"""What a failed job leaves in its folder: its message."""
+
 
 def job_folders(sweep: Path) -> list[Path]:
     """The job folders below a sweep's folder, by number."""

@@ -31,7 +31,11 @@ def write_page(path: Path, template: str, header: object, rows: Iterable[object]
     start, end = _inlined(template).split(_DATA)
     partial = path.with_name(path.name + ".partial")
     try:
-        with partial.open("wb") as stream:
+        stream = partial.open("wb")
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    try:
+        with stream:
             stream.write((start + _DATA).encode())
             stream.write(b"[" + _embedded(header))
             for row in rows:
@@ -39,9 +43,13 @@ def write_page(path: Path, template: str, header: object, rows: Iterable[object]
             stream.write(b"]" + end.encode())
         os.replace(partial, path)
     except OSError as error:
-        raise LearnatError(f"{path}: no page can be written there ({error.strerror}). Name another file.") from error
+        raise _unwritable(path, error) from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _unwritable(path: Path, error: OSError) -> LearnatError:
+    return LearnatError(f"{path}: no page can be written there ({error.strerror}). Name another file.")
 
 
 def _embedded(row: object) -> bytes:

@@ -15,7 +15,7 @@ import argparse
 import csv
 import sys
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from learnat.errors import LearnatError
-from learnat.reporting.jobs import job_folders, overrides_of
+from learnat.reporting.jobs import ERROR_FILE, job_folders, overrides_of
 from learnat.synthesis.tree import read_trees
 
 SHARES = (0.5, 0.8, 0.9, 0.95, 0.99)
@@ -39,6 +39,7 @@ class Cost:
     unsolved: tuple[int, ...]
     nodes: int
     parents: int
+    example_ids: frozenset[str]
 
     @property
     def questions(self) -> int:
@@ -72,30 +73,53 @@ def read_cost(trees: Path) -> Cost:
     solved: list[int] = []
     unsolved: list[int] = []
     nodes = parents = 0
+    example_ids = set()
     for tree in read_trees(trees):
         (solved if tree.stats.solved else unsolved).append(tree.stats.calls)
         nodes += len(tree.nodes)
         parents += len({node.parent for node in tree.nodes})
+        example_ids.add(tree.example_id)
     if not solved and not unsolved:
         raise LearnatError(f"{trees} holds no search tree: wait for its run to end, or leave its folder out.")
-    return Cost(tuple(sorted(solved)), tuple(sorted(unsolved)), nodes, parents)
+    return Cost(tuple(sorted(solved)), tuple(sorted(unsolved)), nodes, parents, frozenset(example_ids))
 
 
 def read_sweep(folder: Path) -> dict[tuple[tuple[str, str], ...], list[Cost]]:
     """The runs below ``folder`` by the overrides that differ between them, runs that differ in their seed together.
 
-    Raises ``LearnatError`` when it holds no job.
+    Raises ``LearnatError`` when it holds no job, a job failed, or jobs have trees of different questions.
     """
     jobs = {job: overrides_of(job) for job in job_folders(folder)}
     if not jobs:
         raise LearnatError(f"{folder} holds no jobs of a sweep: give the folder that `synthesize.py -m …` named last.")
+    costs = _complete_costs(jobs)
     keys = dict.fromkeys(key for overrides in jobs.values() for key in overrides if key != "seed")
     varied = [key for key in keys if len({overrides.get(key) for overrides in jobs.values()}) > 1]
     groups: dict[tuple[tuple[str, str], ...], list[Cost]] = defaultdict(list)
     for job, overrides in jobs.items():
         setting = tuple((key, overrides.get(key, "")) for key in varied)
-        groups[setting].append(read_cost(job / "trees.jsonl"))
+        groups[setting].append(costs[job])
     return dict(groups)
+
+
+def _complete_costs(jobs: Iterable[Path]) -> dict[Path, Cost]:
+    """The cost of each job; raises ``LearnatError`` naming the folders of those that cannot be compared."""
+    failed = [job for job in jobs if (job / ERROR_FILE).exists()]
+    if failed:
+        raise LearnatError(
+            f"Failed, says their {ERROR_FILE}: {', '.join(map(str, failed))}. Run the sweep again with the same "
+            "hydra.sweep.dir, it goes on where it stopped; or move these folders out of it."
+        )
+    costs = {job: read_cost(job / "trees.jsonl") for job in jobs}
+    everything = frozenset[str]().union(*(cost.example_ids for cost in costs.values()))
+    partial = [f"{job} ({cost.questions:,})" for job, cost in costs.items() if cost.example_ids != everything]
+    if partial:
+        raise LearnatError(
+            "Costs are comparable on the same questions only, and these jobs lack trees that others have, of "
+            f"{len(everything):,} questions: {', '.join(partial)}. Where a job was interrupted, run the sweep again "
+            "with the same hydra.sweep.dir; a sweep over data takes one table for each."
+        )
+    return costs
 
 
 def tabulate(groups: Mapping[tuple[tuple[str, str], ...], Sequence[Cost]]) -> tuple[list[str], list[list[str]]]:
@@ -160,6 +184,15 @@ def _print(header: list[str], rows: list[list[str]]) -> None:
     console.print(table, width=max(console.width, 140))
 
 
+def _write(out: Path, table: list[list[str]]) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with (out / "cost.csv").open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows(table)
+    except OSError as error:
+        raise LearnatError(f"{out}: no table can be written there ({error.strerror}). Name another folder.") from error
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m learnat.reporting.search_cost", description=__doc__.split("\n")[0])
     parser.add_argument("sweep", type=Path, help="the folder of a sweep of synthesize.py")
@@ -169,9 +202,7 @@ def main() -> None:
     try:
         groups = read_sweep(arguments.sweep)
         header, rows = tabulate(groups)
-        out.mkdir(parents=True, exist_ok=True)
-        with (out / "cost.csv").open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows([header, *rows])
+        _write(out, [header, *rows])
         _print(header, rows)
         plot(groups, out / "cost.svg")
         print(f"{out / 'cost.csv'}, {out / 'cost.svg'}")

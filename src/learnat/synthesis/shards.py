@@ -139,14 +139,15 @@ def merge(folders: Iterable[Path], out: Path) -> Summary:
 
     Raises:
         LearnatError: a shard is missing, there twice, or unfinished; settings differ; a question is there twice or is
-            none of its shard's; a line is torn; ``out`` holds other trees. The message names all such folders.
+            none of its shard's; a line is torn; ``out`` holds other trees, or cannot be written to. The message names
+            all such folders.
     """
     parts = [_Part.read(folder) for folder in _shard_folders(folders)]
     if out.resolve() in {part.folder.resolve() for part in parts}:
         raise LearnatError(f"{out} is itself a shard: name another folder for the merged trees.")
     settings, split = _common_settings(parts), parts[0].split
     trees = _all_trees(parts)
-    with TreeStore(out, settings) as store:
+    with _opened(out, settings) as store:
         others = sorted(store.done - trees.keys())
         if others:
             raise LearnatError(
@@ -158,6 +159,13 @@ def merge(folders: Iterable[Path], out: Path) -> Summary:
     summary = summarize(trees.values(), difficulty, split.rules, split.levels, split.skipped)
     write_summary(summary, out / "summary.json")
     return summary
+
+
+def _opened(out: Path, settings: str) -> TreeStore:
+    try:
+        return TreeStore(out, settings)
+    except OSError as error:
+        raise LearnatError(f"{out}: no trees can be written there ({error.strerror}). Name another folder.") from error
 
 
 _AGAIN = "run synthesize.py again with that run_dir and the same settings, it goes on where it stopped."
@@ -274,7 +282,8 @@ def _read_json(path: Path) -> dict[str, Any]:
         record = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise LearnatError(f"{path} cannot be read ({error}): {_AGAIN}") from error
-    assert isinstance(record, dict)
+    if not isinstance(record, dict):
+        raise LearnatError(f"{path} is damaged, it holds a {type(record).__name__} and no object: {_AGAIN}")
     return record
 
 

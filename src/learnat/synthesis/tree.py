@@ -198,7 +198,8 @@ def read_trees(path: Path) -> Iterator[SearchTree]:
     """The trees of a ``trees.jsonl``, in file order.
 
     A last line without its newline is what a killed run leaves behind, and is passed over.
-    Raises ``LearnatError`` with file and line number for any other line that is not a tree, and for a missing file.
+    Raises ``LearnatError`` with file and line number for any other line that is not a tree, and for a file that is
+    missing or no tree file.
     """
     try:
         stream = path.open("rb")
@@ -213,7 +214,21 @@ def read_trees(path: Path) -> Iterator[SearchTree]:
             try:
                 yield tree_from_json(raw.decode("utf-8"))
             except ValueError as error:
+                if number == 1 and not _has_version(raw):
+                    raise LearnatError(
+                        f"{path} is no tree file: its first line is no search tree. Give a trees.jsonl, as "
+                        "synthesize.py writes it."
+                    ) from error
                 raise LearnatError(
                     f"{path}:{number}: not a search tree ({error}). "
                     "Delete the line and run synthesis again: what is missing is made anew."
                 ) from error
+
+
+def _has_version(line: bytes) -> bool:
+    """Whether a line that is no tree was meant to be one."""
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(record, dict) and "version" in record

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,7 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from learnat.errors import LearnatError, nearest
+from learnat.synthesis.decompositions import content_digest
 from learnat.training.attention import ATTENTION_NAME, register
 from learnat.training.logprobs import causal_lm
 from learnat.training.prompts import PromptStyle
@@ -164,10 +167,15 @@ def _manifest(folder: Path) -> Any:
 
 
 def identity(folder: Path) -> str:
-    """Tells one state of a checkpoint folder from another, by its files' names, sizes and times."""
+    """Tells one state of a checkpoint folder from another, by its files' names and contents: a copy is the same.
+
+    Files are read whole, since training may change any part of them, and several at once: reading is most of the cost.
+    """
     files = sorted(path for path in folder.iterdir() if path.is_file())
-    stats = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
-    return hashlib.sha256(repr(stats).encode()).hexdigest()
+    with ThreadPoolExecutor() as pool:
+        digests = pool.map(content_digest, files)
+        contents = [(path.name, digest) for path, digest in zip(files, digests, strict=True)]
+    return hashlib.sha256(repr(contents).encode()).hexdigest()
 
 
 def prepare_for_training(policy: Policy, settings: Any, stage: str) -> None:
@@ -284,10 +292,15 @@ def _from_hub(loader: Any, settings: Any, **kwargs: Any) -> Any:
         raise LearnatError(_unavailable(settings.path, f"model={settings.name}", error)) from error
 
 
+def reason(error: Exception) -> str:
+    """The first sentence of what transformers says, which may go over several lines and list every known model."""
+    text = " ".join(str(error).split())
+    return re.split(r"(?<=[.!])\s+(?=[A-Z])", text, maxsplit=1)[0].rstrip(".") or type(error).__name__
+
+
 def _unavailable(path: str, what: str, error: Exception) -> str:
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     return (
         f"The model {path} ({what}) cannot be had: it is neither a local folder nor in the Hugging Face cache, and "
-        f"downloading it failed ({reason}). Where there is a network, run `hf download {path} --local-dir FOLDER`, "
-        "then give it with model.path=FOLDER; for a gated model log in with `hf auth login` first."
+        f"downloading it failed ({reason(error)}). Where there is a network, run `hf download {path} --local-dir "
+        "FOLDER`, then give it with model.path=FOLDER; for a gated model log in with `hf auth login` first."
     )

@@ -17,7 +17,8 @@ import hashlib
 from dataclasses import dataclass
 
 from learnat.benchmarks.schema_text import serialize
-from learnat.benchmarks.types import Database, Example
+from learnat.benchmarks.types import Benchmark, Database, Example
+from learnat.errors import LearnatError
 from learnat.synthesis.tree import Step
 
 INSTRUCTION = (
@@ -42,6 +43,14 @@ class PromptStyle:
     def database_text(self, database: Database) -> str:
         """The part of the prompt that all questions of ``database`` share."""
         return serialize(database.schema, self.schema_style, self.samples) + "\n\n"
+
+    def check_samples(self, benchmark: Benchmark) -> None:
+        """Raise ``LearnatError`` where ``benchmark`` reads fewer sample values than prompts of this style show."""
+        if self.samples > benchmark.samples:
+            raise LearnatError(
+                f"The checkpoint was trained on prompts with {self.samples} sample values for each column, but "
+                f"data.samples={benchmark.samples} reads fewer: give data.samples={self.samples}."
+            )
 
     @property
     def hash(self) -> str:

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from learnat.benchmarks.types import Example
+from learnat.benchmarks.types import Benchmark, Example
 from learnat.sql.schema import Schema
 from learnat.synthesis.tree import SearchTree, Step
 
@@ -84,6 +84,9 @@ class Proposer(ABC):
 
     free_settings: tuple[str, ...] = ("concurrency",)
     """Attributes that may change between a run and its resumption: they change no tree."""
+
+    def check(self, benchmark: Benchmark, split: str) -> None:  # noqa: B027  # most proposers suit every benchmark
+        """Raises ``LearnatError`` where this proposer cannot propose for ``split`` as ``benchmark`` reads it."""
 
     @abstractmethod
     def propose(self, request: Request) -> Proposals:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from learnat.benchmarks.types import Example
+from learnat.benchmarks.types import Benchmark, Example
 from learnat.errors import LearnatError, nearest
 from learnat.sql import SqlParseError, canonicalize
 from learnat.sql.schema import Schema
@@ -37,7 +37,8 @@ class ReplayProposer(Proposer):
 
     Raises:
         LearnatError: the file is missing, a line of it is wrong or does not say which question it is about, ``final``
-            is unknown, or (by ``propose``) the file is another benchmark's or has changed since it was opened.
+            is unknown, or (by ``check``) no line is about a question of the split, or (by ``propose``) the file is
+            another benchmark's or has changed since it was opened.
     """
 
     def __init__(self, file: str | Path, final: str = "execution") -> None:
@@ -64,6 +65,14 @@ class ReplayProposer(Proposer):
         self.content = content_digest(self._file)
         self._last: tuple[Example, Schema, _NextSteps] | None = None
 
+    def check(self, benchmark: Benchmark, split: str) -> None:
+        examples = benchmark.examples(split)
+        if examples and not any(self._offsets(example) for example in examples):
+            raise LearnatError(
+                f"{self._file} has no proposals for any question of split {split} of {benchmark.name} "
+                f"({examples[0].example_id}, for one). Give a file about that split, or the file's data and data.split."
+            )
+
     def propose(self, request: Request) -> Proposals:
         next_steps = self._next_steps(request.example, request.schema)
         if not next_steps and not request.path and request.sample == 0:
@@ -86,9 +95,12 @@ class ReplayProposer(Proposer):
             self._last = last
         return last[2]
 
+    def _offsets(self, example: Example) -> list[int]:
+        return sorted(self._places.get(example.example_id, []) + self._places.get(example.index, []))
+
     def _read(self, example: Example) -> list[SearchTree | Decomposition]:
         """The lines about ``example``, read when they are asked for: a worker process is sent their places only."""
-        offsets = sorted(self._places.get(example.example_id, []) + self._places.get(example.index, []))
+        offsets = self._offsets(example)
         if not offsets:
             return []
         if _stamp(self._file) != self._stamp:
