@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
@@ -65,7 +66,7 @@ class Summary:
     rejected: dict[str, int]
 
 
-_ADDED_UP = tuple(field.name for field in fields(TreeStats) if field.name not in ("solved", "depth", "rejected"))
+_ADDED_UP = tuple(field.name for field in fields(TreeStats) if field.type == "int" and field.name != "depth")
 
 
 def summarize(
@@ -89,7 +90,7 @@ def summarize(
         if tree.example_id not in difficulty:
             continue
         stats = tree.stats
-        outcomes.append(_Outcome(difficulty[tree.example_id], stats.depth, stats.solved))
+        outcomes.append(_Outcome(difficulty[tree.example_id], stats.depth, stats.solved, stats.seconds))
         totals.update({name: getattr(stats, name) for name in _ADDED_UP})
         parents = {node.parent for node in tree.nodes}
         bare = not tree.nodes and not stats.calls
@@ -125,7 +126,8 @@ def summarize(
         nodes_per_solved=_ratio(totals["nodes"], solved),
         prompt_tokens=int(totals["prompt_tokens"]),
         completion_tokens=int(totals["completion_tokens"]),
-        seconds=round(totals["seconds"], 3),
+        # Exact, so that it does not depend on the order of trees: a merge's is that of a whole run.
+        seconds=round(math.fsum(outcome.seconds for outcome in outcomes), 3),
         timed_out=int(totals["timed_out"]),
         pruned=dict(pruned),
         sources=dict(sorted(sources.items())),
@@ -139,6 +141,7 @@ class _Outcome(NamedTuple):
     difficulty: str
     depth: int
     solved: bool
+    seconds: float
 
 
 def _grouped(
