@@ -6,6 +6,7 @@ import random
 import sqlite3
 from collections import Counter
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -16,6 +17,7 @@ from learnat.sql import Schema, canonicalize, includes, is_final
 
 from .conftest import fixture_script
 from .random_queries import Spec, Style, smaller, specs
+from .random_queries import Test as Condition
 
 SEEDS = st.integers(0, 10_000)
 RELAXED = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -46,6 +48,38 @@ def test_canonical_form_is_a_fixed_point_and_returns_the_same(
     form = canonicalize(sql, fixture_schema)
     assert canonicalize(form, fixture_schema) == form
     assert Counter(database.execute(form)) == Counter(database.execute(sql)), f"{sql}\n{form}"
+
+
+@given(specs(), specs(), st.sampled_from(("UNION", "UNION ALL", "INTERSECT", "EXCEPT")), SEEDS, SEEDS)
+@RELAXED
+def test_branches_read_from_a_derived_table_keep_their_columns(
+    fixture_schema: Schema, database: sqlite3.Connection, left: Spec, right: Spec, kind: str, one: int, other: int
+) -> None:
+    """However the branches are sorted and whatever they call their columns."""
+    columns = min(len(left.projections), len(right.projections))
+    branches = [
+        replace(spec, projections=spec.projections[:columns], aggregate=None, having=None, order=())
+        for spec in (left, right)
+    ]
+    forms = set()
+    for seed in (one, other):
+        written = f" {kind} ".join(Style(seed).write(spec) for spec in branches)
+        sql = f"SELECT 1, * FROM ({written}) AS t"
+        form = canonicalize(sql, fixture_schema)
+        forms.add(form)
+        assert canonicalize(form, fixture_schema) == form
+        assert Counter(database.execute(form)) == Counter(database.execute(sql)), f"{sql}\n{form}"
+    assert len(forms) == 1
+
+
+@given(specs(), SEEDS)
+@RELAXED
+def test_a_condition_said_twice_changes_nothing(fixture_schema: Schema, spec: Spec, seed: int) -> None:
+    once = canonicalize(Style(seed).write(spec), fixture_schema)
+    again = canonicalize(Style(seed).write(replace(spec, tests=spec.tests * 2)), fixture_schema)
+    linked = tuple(Condition("=", left, right=right) for left, right in spec.links)
+    joined = canonicalize(Style(seed).write(replace(spec, tests=spec.tests + linked)), fixture_schema)
+    assert once == again == joined
 
 
 @given(specs(), SEEDS, SEEDS)

@@ -8,9 +8,11 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from sqlglot import exp
 
-from learnat.sql import Column, Schema, SqlParseError, Table, canonicalize
+from learnat.sql import Column, Schema, SqlParseError, Table, canonicalize, rewrite
 from learnat.sql.canonical import canonical, canonical_ast
+from learnat.sql.fingerprint import combine
 
 from .conftest import Case, GoldQuery, read_cases
 
@@ -97,6 +99,25 @@ def test_without_a_schema_columns_of_joins_stay_unqualified_and_are_counted() ->
 def test_an_unknown_column_stays_unqualified_and_is_counted(fixture_schema: Schema) -> None:
     form = canonical("SELECT nmae, s.agee FROM singer AS s", fixture_schema)
     assert form.unresolved == ("nmae", "s.agee")
+
+
+def test_a_long_condition_is_combined_once_for_each_stage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Combined at every AND and OR of the chain, 400 conditions would take seconds."""
+    combined = Counter[type]()
+
+    def counted(parts: list[exp.Expr], kind: type[exp.Expr]) -> exp.Expr | None:
+        combined[kind] += 1
+        return combine(parts, kind)
+
+    monkeypatch.setattr(rewrite, "combine", counted)
+    conditions = [f"t.c{place} > {place}" for place in range(400)]
+    for connector, kind in (("AND", exp.And), ("OR", exp.Or)):
+        start, between = "SELECT t.a FROM t WHERE ", f" {connector} "
+        form = canonicalize(start + between.join(conditions))
+        assert combined[kind] == 2, "by the rewriting rules and by the sorting that follows new names"
+        assert form.startswith(start)
+        assert Counter(form.removeprefix(start).split(between)) == Counter(conditions)
+        assert canonicalize(start + between.join(conditions[::-1])) == form
 
 
 def test_the_cached_tree_is_shared_and_errors_are_cached(fixture_schema: Schema) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
+import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -161,16 +164,34 @@ def test_edit_ratio(a: str, b: str, ratio: float) -> None:
     assert edit_ratio(a, b) == pytest.approx(ratio)
 
 
-def test_the_kernel_compiles_where_no_cache_can_be_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    import numba
+@pytest.mark.parametrize("damage", ["emptied index", "no folder"])
+def test_the_kernels_compile_where_the_cache_is_of_no_use(damage: str, tmp_path: Path) -> None:
+    """A full disk leaves an empty index behind, which must not stop every later process."""
+    folder = tmp_path / "cache"
+    if damage == "no folder":
+        folder.write_text("a file where the folder should be")
+    command = [sys.executable, "-c", _SECOND_COMPILATION, damage]
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(folder)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["3", "3"]
 
-    from learnat.sql import kernels
 
-    def refuse(*_: object, cache: bool = False, **__: object) -> object:
-        if cache:
-            raise RuntimeError("cannot cache function: no locator available")
-        return lambda function: function
+_SECOND_COMPILATION = """
+import os, sys
+from pathlib import Path
+import numpy as np
+from learnat.sql import kernels
 
-    monkeypatch.setattr(numba, "njit", refuse)
-    compiled = kernels._compiled(kernels._text_distance, 2)
-    assert compiled is kernels._text_distance
+def distance(function):
+    kitten, sitting = (np.array([ord(letter) for letter in word]) for word in ("kitten", "sitting"))
+    return function(kitten, sitting)
+
+print(distance(kernels.text_distance))
+if sys.argv[1] == "emptied index":
+    indices = list(Path(os.environ["NUMBA_CACHE_DIR"]).rglob("*.nbi"))
+    assert indices
+    for index in indices:
+        index.write_bytes(b"")
+print(distance(kernels._compiled(kernels._text_distance, 2)))
+"""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from sqlglot import exp
 
-from learnat.sql.fingerprint import conjunction, conjuncts, fingerprint
+from learnat.sql.fingerprint import conjunction, conjuncts, fingerprint, sort_keys
+from learnat.sql.instances import leftmost
 from learnat.sql.walk import nodes
 
 _LOOSE = 1
@@ -124,24 +125,30 @@ def arrange_clauses(select: exp.Select) -> None:
         group.set("expressions", [unique[key] for key in sorted(unique)])
     order = select.args.get("order")
     if order is not None:
-        keys: dict[str, exp.Expr] = {}
-        for key in order.expressions:
-            if not isinstance(key.this, (exp.Literal, exp.Null)):
-                keys.setdefault(fingerprint(key.this), key)
+        keys = sort_keys(order)
         if keys:
-            order.set("expressions", list(keys.values()))
+            order.set("expressions", keys)
         else:
             select.set("order", None)
 
 
 def arrange_set_operation(node: exp.SetOperation) -> None:
-    """Sort the branches of a chain of UNION, UNION ALL or INTERSECT; EXCEPT keeps its order."""
+    """Sort the branches of a chain of UNION, UNION ALL or INTERSECT; EXCEPT keeps its order.
+
+    So does a recursive CTE, which starts from its first branch, and a chain whose first branch gives a derived table
+    names that another branch would not give.
+    """
     if isinstance(node, exp.Except) or isinstance(node.parent, type(node)):
         return
     if node.args.get("limit") is not None and node.args.get("order") is None:
         return
     branches = _chain_of(node, type(node), bool(node.args.get("distinct")))
     if any(isinstance(branch, (exp.SetOperation, exp.Subquery)) for branch in branches[1:]):
+        return
+    reader = _reader(node)
+    if isinstance(reader, exp.CTE) and reader.parent is not None and reader.parent.args.get("recursive"):
+        return
+    if reader is not None and len(set(map(_output_names, branches))) > 1:
         return
     ordered = sorted(branches, key=fingerprint)
     if any(isinstance(branch, (exp.SetOperation, exp.Subquery)) for branch in ordered[1:]):
@@ -151,6 +158,19 @@ def arrange_set_operation(node: exp.SetOperation) -> None:
         result = type(node)(this=result, expression=branch, distinct=node.args.get("distinct"))
     node.set("this", result)
     node.set("expression", ordered[-1])
+
+
+def _reader(query: exp.Expr) -> exp.Expr | None:
+    """The derived table or CTE that takes the names of its columns from ``query``, or None."""
+    parent = query.parent
+    while isinstance(parent, exp.SetOperation) or (isinstance(parent, exp.Subquery) and not parent.alias):
+        parent = parent.parent
+    return parent if isinstance(parent, (exp.CTE, exp.Subquery)) else None
+
+
+def _output_names(branch: exp.Expr) -> tuple[str, ...] | None:
+    first = leftmost(branch)
+    return None if first is None else tuple(item.output_name for item in first.expressions)
 
 
 def _chain_of(node: exp.Expr, kind: type[exp.Expr], distinct: bool) -> list[exp.Expr]:

@@ -1,4 +1,8 @@
-"""``COUNT(key)`` is ``COUNT(*)`` for a primary key, which is never NULL. Which of the two a query counts is style.
+"""``COUNT(key)`` is ``COUNT(*)`` for a primary key. Which of the two a query counts is style.
+
+This assumes that a primary key is never NULL, as the SQL standard has it. SQLite promises it only of an INTEGER key of
+one column and of columns declared NOT NULL, which ``Schema`` does not record; a database that does store such a NULL
+gets a wrong count. None of Spider and BIRD does, and their queries often count keys of text.
 
 (Columns that a query's own conditions keep from being NULL are a matter of inclusion: a step may leave such a
 condition out. See ``Block.normal``.)

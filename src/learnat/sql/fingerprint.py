@@ -93,6 +93,20 @@ def combine(parts: list[exp.Expr], kind: type[exp.Expr]) -> exp.Expr | None:
     return result
 
 
+def unlike(parts: Iterable[exp.Expr]) -> list[exp.Expr]:
+    """``parts`` without repeats."""
+    return list({fingerprint(part): part for part in parts}.values())
+
+
+def sort_keys(order: exp.Expr) -> list[exp.Expr]:
+    """The keys of ORDER BY that sort: one that is constant, or sorts again by what came before, does not."""
+    keys: dict[str, exp.Expr] = {}
+    for key in order.expressions:
+        if not isinstance(key.this, (exp.Literal, exp.Null)):
+            keys.setdefault(fingerprint(key.this), key)
+    return list(keys.values())
+
+
 def is_true(node: exp.Expr) -> bool:
     return isinstance(node, exp.Boolean) and bool(node.this)
 

@@ -8,16 +8,13 @@ the same with its aliases swapped.
 
 from __future__ import annotations
 
-import re
-
 from sqlglot import exp
 
-from learnat.sql.fingerprint import conjuncts, fingerprint
+from learnat.sql.instance_order import ordered
 from learnat.sql.parse import identifier
-from learnat.sql.scopes import UID
+from learnat.sql.scopes import UID, branches_of
 from learnat.sql.walk import nodes, select_nodes
 
-_UID = re.compile(UID + r"\d+")
 _PLAIN_ONLY = ("joins", "where", "group", "having", "order", "limit", "offset", "distinct", "with_", "windows")
 
 
@@ -147,18 +144,16 @@ def _cte_names(found: list[exp.Expr]) -> dict[str, str]:
 
 def _rename_derived_columns(root: exp.Expr, found: list[exp.Expr]) -> None:
     """Canonical names for the outputs of derived tables and CTEs; no aliases anywhere else."""
-    derived = [(node, query) for node in _derived(found) if (query := leftmost(node.this)) is not None]
-    naming = {id(query) for _, query in derived}
+    derived = [(node, branches) for node in _derived(found) if (branches := _naming(node))]
+    naming = {id(branch) for _, branches in derived for branch in branches}
     # Taken before anything is renamed: an output may be called after a column that is renamed itself.
-    outputs = {id(query): [item.output_name for item in query.expressions] for _, query in derived}
-    for node, query in derived:
+    outputs = {id(node): [item.output_name for item in branches[0].expressions] for node, branches in derived}
+    for node, branches in derived:
         if isinstance(node, exp.CTE):
-            if node.args["alias"].args.get("columns"):
-                continue
             readers = {table.alias for table in select_nodes(root, exp.Table) if _table_name(table) == node.alias}
         else:
             readers = {node.alias}
-        renamed = dict(zip(reversed(outputs[id(query)]), reversed(_rename_outputs(query)), strict=True))
+        renamed = dict(zip(reversed(outputs[id(node)]), reversed(_rename_outputs(branches)), strict=True))
         for column in select_nodes(root, exp.Column):
             if column.table in readers and column.name in renamed:
                 column.set("this", identifier(renamed[column.name]))
@@ -196,9 +191,28 @@ def _derived(everything: list[exp.Expr]) -> list[exp.Expr]:
     return done
 
 
-def _rename_outputs(query: exp.Select) -> list[str]:
-    """Call each output after its column, if it is one and no other has that name, else by its position."""
+def _naming(node: exp.Expr) -> list[exp.Select]:
+    """The SELECTs that name the columns of a derived table or CTE, or may do so once the branches are sorted."""
+    first = leftmost(node.this)
+    if first is None or (isinstance(node, exp.CTE) and node.args["alias"].args.get("columns")):
+        return []
+    branches = [branch for each in branches_of(node.this) if (branch := leftmost(each)) is not None]
+    return [branch for branch in branches if len(branch.expressions) == len(first.expressions)]
+
+
+def _rename_outputs(branches: list[exp.Select]) -> list[str]:
+    """Call each output after its column, if it is one and no other has that name, else by its position.
+
+    Those of a set operation are called by their position in each branch: columns may differ from branch to branch.
+    """
+    query = branches[0]
     bare = [item.unalias() for item in query.expressions]
+    if len(branches) > 1:
+        names = [f"c{place + 1}" for place in range(len(bare))]
+        for branch in branches:
+            named = zip(branch.expressions, names, strict=True)
+            branch.set("expressions", [exp.Alias(this=item.unalias(), alias=identifier(name)) for item, name in named])
+        return names
     plain = [item.name if isinstance(item, exp.Column) else "" for item in bare]
     taken = {name for name in plain if name}
     names, items = [], []
@@ -222,7 +236,7 @@ def _name_blocks(selects: list[exp.Select], names: dict[str, str]) -> None:
             outer = (column.table for column in select_nodes(select, exp.Column))
             taken = {names[alias] for alias in outer if alias not in own and alias in names}
         labels = {source.alias: _label(source, names) for source in sources}
-        order = _ordered(select, sources, labels)
+        order = ordered(select, sources, labels)
         for alias in order:
             names[alias] = _free(labels[alias], taken)
             taken.add(names[alias])
@@ -249,39 +263,6 @@ def _label(source: exp.Expr, names: dict[str, str]) -> str:
     if isinstance(source, exp.Table):
         return names.get(_table_name(source), _table_name(source))
     return "sub"
-
-
-def _ordered(select: exp.Select, sources: list[exp.Expr], labels: dict[str, str]) -> list[str]:
-    """Instance aliases, those of one table ordered by their use in the block (two rounds of refinement)."""
-    aliases = [source.alias for source in sources]
-    if len(set(labels.values())) == len(aliases):
-        return sorted(aliases, key=labels.__getitem__)
-    items = [*conjuncts(select.args["where"].this if select.args.get("where") else None)]
-    for join in select.args.get("joins") or ():
-        items += conjuncts(join.args.get("on"))
-    fixed = [f"{i} {{}}" for i, _ in enumerate(select.expressions)]
-    known = dict(labels)
-    for _ in range(2):
-        signatures = {}
-        for source in sources:
-            view = {**known, source.alias: UID}
-            texts = sorted(_anonymous(fingerprint(item, view)) for item in items)
-            texts += [f.format(fingerprint(item, view)) for f, item in zip(fixed, select.expressions, strict=True)]
-            group = select.args.get("group")
-            texts += sorted(_anonymous(fingerprint(key, view)) for key in (group.expressions if group else ()))
-            for name in ("having", "order"):
-                clause = select.args.get(name)
-                texts.append(_anonymous(fingerprint(clause, view)) if clause is not None else "")
-            if isinstance(source, exp.Subquery):
-                texts.append(_anonymous(fingerprint(source.this, view)))
-            signatures[source.alias] = (labels[source.alias], "\n".join(texts))
-        ranks = {signature: rank for rank, signature in enumerate(sorted(set(signatures.values())))}
-        known = {alias: f"{labels[alias]}~{ranks[signatures[alias]]}" for alias in aliases}
-    return sorted(aliases, key=signatures.__getitem__)
-
-
-def _anonymous(text: str) -> str:
-    return _UID.sub("~", text)
 
 
 def _free(name: str, taken: set[str]) -> str:

@@ -196,8 +196,8 @@ def _compiled(function: Callable[..., int], arguments: int) -> Callable[..., int
     signature = numba.types.int64(*[numba.types.int64[::1]] * arguments)
     try:
         return numba.njit(signature, cache=True)(function)
-    except RuntimeError:
-        # numba finds no folder it may write its cache to: compile for this process alone.
+    except Exception:
+        # The cache cannot be written or read (no folder, full disk, a damaged index): compile for this process alone.
         return numba.njit(signature)(function)
 
 

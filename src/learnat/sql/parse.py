@@ -45,6 +45,9 @@ def _rebuild_error(text: str, line: int, column: int) -> SqlParseError:
 
 _SqliteParser: Any = SQLite.Parser
 _SqliteGenerator: Any = SQLite.Generator
+_SqliteTokenizer: Any = SQLite.Tokenizer
+_OTHER_AFFINITY = frozenset({"BLOB", "BYTE", "SHORT", "LONG", "STR", "STRING"})
+"""Type names that sqlglot replaces by ones of another affinity (VARBINARY, INT and TEXT)."""
 
 
 class _Parser(_SqliteParser):
@@ -74,6 +77,10 @@ class LearnatSqlite(SQLite):
 
     class Tokenizer(SQLite.Tokenizer):
         IDENTIFIERS: ClassVar[list[str | tuple[str, str]]] = ["`", '"', ("[", "]")]
+        # As names that sqlglot does not know they keep their spelling, from which SQLite takes a cast's affinity.
+        KEYWORDS: ClassVar[dict[str, Any]] = {
+            word: token for word, token in _SqliteTokenizer.KEYWORDS.items() if word not in _OTHER_AFFINITY
+        }
 
     Parser = _Parser
     Generator = _Generator

@@ -40,6 +40,8 @@ _PREDICATES = (
     exp.Glob,
     exp.Between,
     exp.Exists,
+    exp.NullSafeEQ,
+    exp.NullSafeNEQ,
 )
 _SYNONYMS = {"SUBSTRING": "SUBSTR", "STRING_AGG": "GROUP_CONCAT"}
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,17})\Z")
@@ -66,6 +68,8 @@ class _Rewriter:
     def visit(self, node: exp.Expr) -> exp.Expr:
         if isinstance(node, (exp.Column, exp.Literal, exp.Identifier)):
             return node
+        if isinstance(node, (exp.And, exp.Or)):
+            return self.connector(node)
         for key, value in list(node.args.items()):
             if isinstance(value, exp.Expr):
                 new = self.visit(value)
@@ -124,7 +128,7 @@ class _Rewriter:
     def between(self, node: exp.Expr) -> exp.Expr:
         low = self.comparison(exp.GTE(this=node.this, expression=node.args["low"]))
         high = self.comparison(exp.LTE(this=node.this.copy(), expression=node.args["high"]))
-        return self.connector(exp.And(this=low, expression=high))
+        return self._merged([low, high], exp.And)
 
     def negation(self, node: exp.Expr) -> exp.Expr:
         inner = node.this
@@ -142,7 +146,9 @@ class _Rewriter:
         return node
 
     def connector(self, node: exp.Expr) -> exp.Expr:
-        return self._merged(operands(node, type(node)), type(node))
+        """A chain of AND or OR as a whole: merged again at each of its nodes, it would take quadratic time."""
+        kind = type(node)
+        return self._merged([self.visit(part) for part in operands(node, kind)], kind)
 
     def _merged(self, parts: list[exp.Expr], kind: type[exp.Expr]) -> exp.Expr:
         parts = [leaf for part in parts for leaf in operands(part, kind)]
@@ -152,6 +158,9 @@ class _Rewriter:
             parts = self._membership(parts)
         combined = combine(parts, kind)
         assert combined is not None
+        if not isinstance(combined, (*_PREDICATES, exp.Boolean)):
+            # AND and OR give 0, 1 or NULL, which a bare operand need not.
+            return kind(this=combined, expression=combined.copy())
         return combined
 
     def _membership(self, parts: list[exp.Expr]) -> list[exp.Expr]:
@@ -162,12 +171,12 @@ class _Rewriter:
             equal = isinstance(part, exp.EQ) and is_constant(part.expression)
             if (listed or equal) and isinstance(part.this, exp.Column):
                 groups.setdefault(fingerprint(part.this), []).append(part)
-        merged = list(parts)
+        groups = {column: group for column, group in groups.items() if len(group) > 1}
+        members = {id(part) for group in groups.values() for part in group}
+        merged = [part for part in parts if id(part) not in members]
         for group in groups.values():
-            if len(group) > 1:
-                values = [v for part in group for v in (part.expressions or [part.expression])]
-                merged = [part for part in merged if not any(part is member for member in group)]
-                merged.append(self.membership(exp.In(this=group[0].this, expressions=values)))
+            values = [v for part in group for v in (part.expressions or [part.expression])]
+            merged.append(self.membership(exp.In(this=group[0].this, expressions=values)))
         return merged
 
     def membership(self, node: exp.Expr) -> exp.Expr:
@@ -209,8 +218,9 @@ class _Rewriter:
 
     def cast(self, node: exp.Expr) -> exp.Expr:
         target = node.args["to"]
-        name = target.this.value if isinstance(target.this, exp.DataType.Type) else str(target.this)
-        node.set("to", exp.DataType(this=_CAST_TYPES[affinity(name) or "NUMERIC"]))
+        # A type that sqlglot does not know is kept in ``kind``.
+        name = str(target.args.get("kind") or target.this.value)
+        node.set("to", exp.DataType(this=_CAST_TYPES[affinity(name) or "BLOB"]))
         return node
 
     def function(self, node: exp.Expr) -> exp.Expr:
@@ -229,7 +239,7 @@ class _Rewriter:
 
     def exists(self, node: exp.Expr) -> exp.Expr:
         query = node.this.this if isinstance(node.this, exp.Subquery) else node.this
-        if isinstance(query, exp.Select) and not any(item.find(exp.AggFunc) for item in query.expressions):
+        if isinstance(query, exp.Select) and _gives_any_row(query):
             query.set("expressions", [exp.Literal.number(1)])
             query.set("distinct", None)
         if isinstance(node.this, exp.Subquery):
@@ -245,6 +255,18 @@ _CAST_TYPES = {
     "NUMERIC": exp.DataType.Type.DECIMAL,
 }
 
+
+def _gives_any_row(query: exp.Select) -> bool:
+    """Whether what a query selects has no part in whether it has rows.
+
+    An aggregate makes one row of none (a function that sqlglot does not know may be one), and OFFSET skips rows
+    that DISTINCT counts.
+    """
+    if query.args.get("distinct") and query.args.get("offset"):
+        return False
+    return not any(item.find(exp.AggFunc, exp.Anonymous) for item in query.expressions)
+
+
 Rules = Mapping[type[exp.Expr], Callable[[_Rewriter, exp.Expr], exp.Expr]]
 
 _RULES: Rules = {
@@ -256,8 +278,6 @@ _RULES: Rules = {
     exp.Mul: _Rewriter.commutative,
     exp.Between: _Rewriter.between,
     exp.Not: _Rewriter.negation,
-    exp.And: _Rewriter.connector,
-    exp.Or: _Rewriter.connector,
     exp.In: _Rewriter.membership,
     exp.Count: _Rewriter.count,
     exp.Max: _Rewriter.extreme,
@@ -271,9 +291,7 @@ _RULES: Rules = {
     exp.Anonymous: _Rewriter.function,
 }
 
-_SORTING: Rules = {
-    kind: _RULES[kind] for kind in (*_COMPARISONS, exp.NullSafeEQ, exp.NullSafeNEQ, exp.Add, exp.Mul, exp.And, exp.Or)
-}
+_SORTING: Rules = {kind: _RULES[kind] for kind in (*_COMPARISONS, exp.NullSafeEQ, exp.NullSafeNEQ, exp.Add, exp.Mul)}
 
 
 def affinity(declared: str) -> str:

@@ -82,7 +82,8 @@ def _merge(block: Block, inner: Block, instance: Instance) -> Block:
     def moved(items: tuple[Item, ...]) -> tuple[Item, ...]:
         return tuple(replace(item, term=rewritten(item.term)) for item in items)
 
-    # A primary key is never NULL; the canonical form saw only the derived table's column in its place.
+    # A primary key is taken never to be NULL, as in ``counting``; the canonical form saw only the derived table's
+    # column in its place.
     keys = frozenset(
         ("column", own.number, name)
         for own in inner.instances
