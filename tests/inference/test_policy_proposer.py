@@ -51,9 +51,11 @@ def request(question: str = "How many?", path: tuple[Step, ...] = (), k: int = 4
     return Request(example, SCHEMA, path, k, sample, random.Random(0))
 
 
-def trees(benchmark: SmallBenchmark, proposer: TransformersProposer, folder: Path) -> list[SearchTree]:
+def trees(
+    benchmark: SmallBenchmark, proposer: TransformersProposer, folder: Path, max_expansions: int = 6
+) -> list[SearchTree]:
     """Trees without what may differ from run to run."""
-    search = MctsSearch(in_flight=2)
+    search = MctsSearch(max_expansions=max_expansions, in_flight=2)
     synthesizer = Synthesizer(proposer, search, (Parses(), Runs(), Included()), AstReward())
     found = read_trees(synthesize(benchmark, "train", synthesizer, folder))
     return [replace(tree, stats=replace(tree.stats, seconds=0.0)) for tree in found]
@@ -62,12 +64,15 @@ def trees(benchmark: SmallBenchmark, proposer: TransformersProposer, folder: Pat
 def test_trees_hold_the_policy_s_own_mistakes(
     checkpoint: Path, benchmark_of_music: SmallBenchmark, tmp_path: Path
 ) -> None:
-    found = trees(replace(benchmark_of_music, limit=4), TransformersProposer(checkpoint), tmp_path)
+    found = trees(replace(benchmark_of_music, limit=4), TransformersProposer(checkpoint), tmp_path / "4")
     nodes = [node for tree in found for node in tree.nodes]
     assert {node.source for node in nodes} == {"policy"}
     assert {"included", "runs"} <= {node.pruned_by for node in nodes}
-    assert found[0].stats.solved
-    pairs = PairSelection().pairs(found[0])
+    # What is drawn depends on the checkpoint's every byte, and a tokenizer's file holds its path: luck needs patience.
+    benchmark = replace(benchmark_of_music, limit=1)
+    [tree] = trees(benchmark, TransformersProposer(checkpoint), tmp_path / "1", max_expansions=48)
+    assert tree.stats.solved
+    pairs = PairSelection().pairs(tree)
     assert pairs and all(pair.margin > 0 for pair in pairs)
 
 
