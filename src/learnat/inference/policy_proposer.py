@@ -12,6 +12,7 @@ from learnat.benchmarks.types import Benchmark
 from learnat.errors import LearnatError, nearest
 from learnat.inference.batcher import Closed
 from learnat.inference.step_models import ChatModel, StepModel, TrainedPolicy
+from learnat.sql.finality import FINALITIES
 from learnat.synthesis.checks import check_count, check_number
 from learnat.synthesis.demonstrations import DemonstrationPool
 from learnat.synthesis.proposers.base import Proposal, Proposals, Proposer, Request, Unanswered
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 
 STEP_TOKENS, REPLY_TOKENS = 256, 2048
 """The longest step of a checkpoint, and the longest reply of a chat model, where nothing else is configured."""
-
-FINALITIES = ("execution", "canonical")
 
 
 @dataclass(frozen=True)

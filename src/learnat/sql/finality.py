@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from learnat.sql.execution import Executor, Result
 
 
+FINALITIES = ("canonical", "execution")
+"""How finality is decided, see ``is_final``."""
+
+
 def is_final(
     gold: str,
     step: str,
@@ -45,7 +49,7 @@ def finality(
     executors: Sequence[Executor] = (),
 ) -> bool | None:
     """``is_final``, or None where an execution reached its time limit, so that nobody knows."""
-    if final not in ("canonical", "execution"):
+    if final not in FINALITIES:
         raise ValueError(f"unknown way to decide finality {final!r}: use canonical or execution")
     whole = view(gold, schema, dialect)
     try:

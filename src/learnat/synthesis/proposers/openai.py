@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from learnat.errors import LearnatError, nearest
+from learnat.sql.finality import FINALITIES
 from learnat.synthesis.checks import check_count, check_number
 from learnat.synthesis.demonstrations import DemonstrationPool
 from learnat.synthesis.proposers.base import Proposal, Proposals, Proposer, Request, Unanswered
@@ -29,7 +30,6 @@ RESPONSE_FORMATS: dict[str, dict[str, Any] | None] = {
     "json_object": {"type": "json_object"},
     "text": None,
 }
-FINALITIES = ("execution", "canonical")
 
 
 @dataclass

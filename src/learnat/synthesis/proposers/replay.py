@@ -8,12 +8,11 @@ from pathlib import Path
 from learnat.benchmarks.types import Benchmark, Example
 from learnat.errors import LearnatError, nearest
 from learnat.sql import SqlParseError, canonicalize
+from learnat.sql.finality import FINALITIES
 from learnat.sql.schema import Schema
 from learnat.synthesis.decompositions import Decomposition, content_digest, parse_record, read_records
 from learnat.synthesis.proposers.base import Proposal, Proposals, Proposer, Request
 from learnat.synthesis.tree import ROOT, SearchTree
-
-FINALS = ("canonical", "execution")
 
 NOTHING_KNOWN = "the replayed file has no proposals for the question"
 """The reason given once for each such question: its count in ``summary.json`` (``rejected``) is one of questions."""
@@ -42,8 +41,8 @@ class ReplayProposer(Proposer):
     """
 
     def __init__(self, file: str | Path, final: str = "execution") -> None:
-        if final not in FINALS:
-            raise LearnatError(f"proposer.final={final!r} is unknown. {nearest(str(final), FINALS)}")
+        if final not in FINALITIES:
+            raise LearnatError(f"proposer.final={final!r} is unknown. {nearest(str(final), FINALITIES)}")
         # Absolute, since a worker process may run elsewhere; private, since trees depend on the content alone.
         self._file = Path(file).absolute()
         self._places: dict[str | int, list[int]] = {}
