@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from learnat.training.datamodule import Item, Packing, StepLoader
+from learnat.training.packing import Item, Packing, StepLoader
 from learnat.training.tries import TokenTrie, TrieNode
 
 

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from learnat.training.attention import Segments, Span, segments_of, visible
 from learnat.training.batches import TokenBatch, make_batch
 from learnat.training.logprobs import node_logprobs, token_logprobs
 from learnat.training.losses import MadpoLoss, PairLogProbs
+from learnat.training.segments import Segments, Span, segments_of, visible
 from tests.training.conftest import random_trie, tiny_model
 
 
@@ -55,7 +55,7 @@ def test_a_batch_counts_its_tokens(rng: random.Random) -> None:
 def test_segments_show_each_token_its_own_path_only(rng: random.Random) -> None:
     trie = random_trie(rng, questions=3)
     batch = make_batch([trie, trie], "packed", 0)
-    segments = batch.segments
+    segments = batch.visibility.mask()
     assert isinstance(segments, Segments)
     ancestors = [set(trie.path(i)) for i in range(len(trie.nodes))]
     owner = [(t, i) for t in range(2) for i, node in enumerate(trie.nodes) for _ in node.ids]

@@ -14,10 +14,10 @@ import torch
 from learnat.errors import LearnatError
 from learnat.training.batches import TokenBatch, make_batch
 from learnat.training.callbacks import ResumePoint, resume_file
-from learnat.training.datamodule import Item, Packing, StepLoader
 from learnat.training.losses import MadpoLoss, SftLoss
 from learnat.training.modules import PolicyModule, PreferenceModule, SftModule
 from learnat.training.optimizers import adamw, muon_adamw, warmup_cosine
+from learnat.training.packing import Item, Packing, StepLoader
 from learnat.training.reference import reference_logprobs, with_reference
 from learnat.training.tries import join
 from tests.training.conftest import random_trie, tiny_model

@@ -30,10 +30,11 @@ from learnat.sql.execution import ExecutorPool
 from learnat.synthesis.tree import Step, read_trees
 from learnat.training import models
 from learnat.training.callbacks import resume_file
-from learnat.training.datamodule import DecompositionDataModule, Packing
+from learnat.training.datamodule import DecompositionDataModule
 from learnat.training.encoding import PromptEncoder
 from learnat.training.models import Policy
 from learnat.training.modules import PolicyModule, PreferenceModule, SftModule
+from learnat.training.packing import Packing
 from learnat.training.prompts import PromptStyle, example_text, step_text
 from learnat.training.selection import chosen_paths
 

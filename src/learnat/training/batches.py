@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from learnat.training.attention import Segments, Span, segments_of
+from learnat.training.attention import Visibility
+from learnat.training.segments import Span
 from learnat.training.tries import TokenTrie
 
 
@@ -26,7 +27,7 @@ class TokenBatch:
     input_ids: Tensor  # [B, L] int64
     position_ids: Tensor  # [B, L] int64, along the path
     attention_mask: Tensor | None  # [B, L] bool (padded layout), True at tokens
-    segments: Segments | None  # who sees whom (packed layout)
+    visibility: Visibility | None  # who sees whom (packed layout)
     source: Tensor  # [T] flat index into B·L
     target: Tensor  # [T] token ids
     node: Tensor  # [T] index into the N nodes
@@ -47,7 +48,7 @@ class TokenBatch:
         moved: dict[str, Any] = {
             f.name: value.to(device, non_blocking=non_blocking)
             for f in fields(self)
-            if isinstance(value := getattr(self, f.name), (Tensor, Segments))
+            if isinstance(value := getattr(self, f.name), (Tensor, Visibility))
         }
         return replace(self, **moved)
 
@@ -71,15 +72,18 @@ class _Supervised:
         self.node.append(np.full(len(target), node))
 
 
-def make_batch(tries: Sequence[TokenTrie], layout: str, pad_id: int) -> TokenBatch:
-    """Lay ``tries`` out as ``layout`` (``packed`` or ``padded``); nodes are numbered in the order of the tries."""
+def make_batch(tries: Sequence[TokenTrie], layout: str, pad_id: int, bucket: int = 1) -> TokenBatch:
+    """Lay ``tries`` out as ``layout`` (``packed`` or ``padded``); nodes are numbered in the order of the tries.
+
+    L is rounded up to a multiple of ``bucket`` positions, so that a GPU meets few different lengths.
+    """
     collected = _Supervised([], [], [], [])
     # node_of[trie][node]: where a supervised node's log-prob stands in the batch
     node_of = [
         {i: collected.add_node(node.weight) for i, node in enumerate(trie.nodes) if node.supervised} for trie in tries
     ]
     build = {"packed": _packed, "padded": _padded}[layout]
-    tensors = build(tries, node_of, collected, pad_id)
+    tensors = build(tries, node_of, collected, pad_id, bucket)
     pairs = [
         (node_of[t][p.chosen], node_of[t][p.rejected], p.margin) for t, trie in enumerate(tries) for p in trie.pairs
     ]
@@ -108,12 +112,13 @@ def _path_tokens(trie: TokenTrie) -> int:
 
 
 def _packed(
-    tries: Sequence[TokenTrie], node_of: list[dict[int, int]], collected: _Supervised, pad_id: int
+    tries: Sequence[TokenTrie], node_of: list[dict[int, int]], collected: _Supervised, pad_id: int, bucket: int
 ) -> dict[str, Any]:
-    length = sum(trie.tokens for trie in tries)
+    tokens = sum(trie.tokens for trie in tries)
+    length = -(-tokens // bucket) * bucket
     ids, positions = np.full(length, pad_id), np.zeros(length, np.int64)
     # One Euler-tour clock over the whole pack: clocks that restart per trie would leak from trie to trie.
-    enter, leave = np.zeros(length, np.int64), np.zeros(length, np.int64)
+    enter, leave = np.full(length, -1, np.int32), np.full(length, -1, np.int32)
     spans: list[Span] = []
     clock, cursor = 0, 0
     for t, trie in enumerate(tries):
@@ -140,17 +145,17 @@ def _packed(
         "input_ids": _int64(ids)[None],
         "position_ids": _int64(positions)[None],
         "attention_mask": None,
-        "segments": segments_of(spans, enter, leave),
-        "tokens": length,
+        "visibility": Visibility(torch.as_tensor(enter), torch.as_tensor(leave), tuple(spans)),
+        "tokens": tokens,
     }
 
 
 def _padded(
-    tries: Sequence[TokenTrie], node_of: list[dict[int, int]], collected: _Supervised, pad_id: int
+    tries: Sequence[TokenTrie], node_of: list[dict[int, int]], collected: _Supervised, pad_id: int, bucket: int
 ) -> dict[str, Any]:
     paths = [(t, trie.path(leaf)) for t, trie in enumerate(tries) for leaf in trie.leaves]
     lengths = [sum(len(tries[t].nodes[i].ids) for i in path) for t, path in paths]
-    width = max(lengths)
+    width = -(-max(lengths) // bucket) * bucket
     ids = np.full((len(paths), width), pad_id)
     mask = np.zeros((len(paths), width), bool)
     seen: set[int] = set()
@@ -170,6 +175,6 @@ def _padded(
         "input_ids": _int64(ids),
         "position_ids": _int64(np.arange(width))[None].expand(len(paths), -1),
         "attention_mask": torch.as_tensor(mask),
-        "segments": None,
+        "visibility": None,
         "tokens": sum(lengths),
     }

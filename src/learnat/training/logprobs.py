@@ -23,10 +23,10 @@ def token_logprobs(model: nn.Module, batch: TokenBatch) -> Tensor:
     """Log-probs [T] of the batch's supervised tokens, in float32 at least; the LM head runs on these tokens only."""
     lm = causal_lm(model)
     mask, extra = batch.attention_mask, {}
-    if batch.segments is not None:
+    if batch.visibility is not None:
         # A 4-d mask is passed through untouched: without it transformers would build an L × L mask nobody reads.
         mask = torch.ones(1, 1, 1, 1, dtype=torch.bool, device=batch.input_ids.device)
-        extra = {"segments": batch.segments}
+        extra = {"trie_mask": batch.visibility.mask()}
     hidden = lm.get_decoder()(
         input_ids=batch.input_ids,
         position_ids=batch.position_ids,

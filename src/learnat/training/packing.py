@@ -1,0 +1,147 @@
+"""How tries become optimiser steps: which tries make a step, and how a step is cut into packs that fit."""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from learnat.errors import LearnatError, nearest
+from learnat.training.batches import TokenBatch, make_batch
+from learnat.training.tries import TokenTrie, join
+
+LAYOUTS = ("packed", "padded")
+
+
+@dataclass(frozen=True)
+class Packing:
+    """How training items are laid out (config node ``packing``).
+
+    ``layout`` is ``packed`` (shared prefixes once) or ``padded``; a trie holds up to ``questions_per_trie`` questions
+    of one database; an optimiser step draws tries from ``databases_per_step`` databases, different ones as long as
+    they last; a forward pass takes at most ``token_budget`` positions, or one trie, and its length is rounded up to
+    a multiple of ``length_bucket``, so that a GPU compiles for few lengths.
+    """
+
+    layout: str = "packed"
+    questions_per_trie: int = 16
+    databases_per_step: int = 8
+    token_budget: int = 16384
+    length_bucket: int = 128
+
+    def __post_init__(self) -> None:
+        if self.layout not in LAYOUTS:
+            raise LearnatError(f"packing.layout={self.layout!r} is not known. {nearest(self.layout, LAYOUTS)}")
+
+    def positions(self, trie: TokenTrie) -> int:
+        """What ``trie`` takes of the budget, padding included."""
+        return trie.tokens if self.layout == "packed" else len(trie.leaves) * trie.longest_path
+
+    def batch(self, tries: Sequence[TokenTrie], pad_id: int) -> TokenBatch:
+        """One forward pass over ``tries``."""
+        return make_batch(tries, self.layout, pad_id, self.length_bucket)
+
+
+@dataclass(frozen=True)
+class Item:
+    """One question's trie."""
+
+    db_id: str
+    trie: TokenTrie
+
+
+class StepLoader:
+    """Yields optimiser steps, each a list of packs; one pass over it is an epoch, in an order of its own.
+
+    The order depends on the seed and the epoch alone. With several ranks, each takes its share of a step's tries.
+    """
+
+    def __init__(
+        self, items: Sequence[Item], packing: Packing, pad_id: int, seed: int, rank: int = 0, world: int = 1
+    ) -> None:
+        self.items = items
+        self.packing = packing
+        self.pad_id = pad_id
+        self.seed = seed
+        self.rank = rank
+        self.world = world
+        self.epoch = 0
+        self.position = 0
+
+    def __len__(self) -> int:
+        return len(self._plan(0))
+
+    def state_dict(self) -> dict[str, int]:
+        """Where the pass stands: Lightning saves it with a checkpoint, so that resuming repeats and skips nothing."""
+        return {"epoch": self.epoch, "position": self.position}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self.epoch, self.position = state["epoch"], state["position"]
+
+    def __iter__(self) -> Iterator[list[TokenBatch]]:
+        plan = self._plan(self.epoch)
+        # A trainer that knows the length never asks past the last step, so the turn of the epoch is made here.
+        if self.position >= len(plan):
+            self.epoch, self.position = self.epoch + 1, 0
+            plan = self._plan(self.epoch)
+        while self.position < len(plan):
+            tries = plan[self.position]
+            self.position += 1
+            mine = tries[self.rank :: self.world] or tries[:1]
+            yield self._packs([join([item.trie for item in items]) for items in mine])
+
+    def _plan(self, epoch: int) -> list[list[list[Item]]]:
+        """Steps of tries of items: within a step different databases, as long as they last."""
+        rng = random.Random(f"{self.seed}/{epoch}")
+        queues = []
+        for items in _by_database(self.items).values():
+            rng.shuffle(items)
+            queues.append(_chunks(items, self.packing.questions_per_trie))
+        rounds = []
+        # Databases with more questions appear in more rounds, spread evenly over the epoch.
+        for queue in queues:
+            rounds += [((i + rng.random()) / len(queue), chunk) for i, chunk in enumerate(queue)]
+        rounds.sort(key=lambda pair: pair[0])
+        return _steps([chunk for _, chunk in rounds], self.packing.databases_per_step)
+
+    def _packs(self, tries: list[TokenTrie]) -> list[TokenBatch]:
+        packs: list[list[TokenTrie]] = [[]]
+        used = 0
+        for trie in tries:
+            positions = self.packing.positions(trie)
+            if packs[-1] and used + positions > self.packing.token_budget:
+                packs.append([])
+                used = 0
+            packs[-1].append(trie)
+            used += positions
+        return [self.packing.batch(pack, self.pad_id) for pack in packs]
+
+
+def _steps(chunks: list[list[Item]], width: int) -> list[list[list[Item]]]:
+    """Cut ``chunks`` into steps of ``width``, preferring chunks of databases that are not yet in the step."""
+    steps, waiting = [], list(chunks)
+    while waiting:
+        step: list[list[Item]] = []
+        while waiting and len(step) < width:
+            present = {items[0].db_id for items in step}
+            fresh = next((i for i, items in enumerate(waiting) if items[0].db_id not in present), 0)
+            step.append(waiting.pop(fresh))
+        steps.append(step)
+    return steps
+
+
+def shared_tries(items: Sequence[Item], size: int) -> list[list[Item]]:
+    """All ``items``, in groups of up to ``size`` of one database: each makes one trie."""
+    return [chunk for mine in _by_database(items).values() for chunk in _chunks(mine, size)]
+
+
+def _by_database(items: Sequence[Item]) -> dict[str, list[Item]]:
+    grouped: dict[str, list[Item]] = defaultdict(list)
+    for item in items:
+        grouped[item.db_id].append(item)
+    return grouped
+
+
+def _chunks(items: list[Item], size: int) -> list[list[Item]]:
+    return [items[i : i + size] for i in range(0, len(items), size)]
