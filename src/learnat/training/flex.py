@@ -12,19 +12,39 @@ from torch.nn.attention.flex_attention import BlockMask
 
 BLOCK = 128
 """Positions along a block's side: FlexAttention's own default."""
+ROWS = 4096
+"""Rows of the visibility rule that exist at a time: 4,096 × 32,768 pairs are 128 MB."""
 
 
 def block_mask(enter: Tensor, leave: Tensor) -> BlockMask:
     """The visibility rule over Euler-tour intervals [L] as a block mask, built on their device without a host sync.
 
-    A position sees itself in any case: rows of padding would be empty, and their softmax not finite.
+    A position sees itself in any case: rows of padding would be empty, and their softmax not finite. The same as
+    ``create_block_mask(visible, …)``, which takes about 16 times as long: it sums pairs where this asks any and all.
     """
 
     def visible(batch: Tensor, head: Tensor, q: Tensor, k: Tensor) -> Tensor:
         return ((k <= q) & (enter[k] <= enter[q]) & (enter[q] < leave[k])) | (q == k)
 
     length = len(enter)
-    return flex.create_block_mask(visible, None, None, length, length, device=enter.device, BLOCK_SIZE=BLOCK)
+    inside = torch.arange(-(-length // BLOCK) * BLOCK, device=enter.device)
+    # Positions past the end repeat the last one: their block is no fuller than it is.
+    inside = inside.clamp_max(length - 1)
+    some, full = [], []
+    for rows in inside.split(ROWS):
+        pairs = visible(rows, rows, rows[:, None], inside[None]).view(len(rows) // BLOCK, BLOCK, -1, BLOCK)
+        along = pairs.any(3).any(1), pairs.all(3).all(1)
+        some.append(along[0] & ~along[1])
+        full.append(along[1])
+    return BlockMask.from_kv_blocks(
+        *_ordered(torch.cat(some)), *_ordered(torch.cat(full)), BLOCK, visible, seq_lengths=(length, length)
+    )
+
+
+def _ordered(blocks: Tensor) -> tuple[Tensor, Tensor]:
+    """For each row of ``blocks`` [Q, K] how many are set [1, 1, Q], and their columns first [1, 1, Q, K]."""
+    columns = torch.argsort(blocks.to(torch.int8), dim=1, descending=True, stable=True)
+    return blocks.sum(1, dtype=torch.int32)[None, None], columns.to(torch.int32)[None, None]
 
 
 def flex_attention(query: Tensor, key: Tensor, value: Tensor, mask: BlockMask, scaling: float | None) -> Tensor:
