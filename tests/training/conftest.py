@@ -9,6 +9,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, Qwen2Config, Qwen2ForCausalLM
 
 from learnat.training.attention import ATTENTION_NAME, register
+from learnat.training.packing import Item
 from learnat.training.tries import TokenTrie, TrieNode, TriePair
 
 VOCABULARY = 64
@@ -55,6 +56,18 @@ def random_trie(rng: random.Random, questions: int = 2, depth: int = 3, siblings
             pairs += [TriePair(chosen, other, rng.random()) for other in rejected]
             parent = chosen
     return TokenTrie(tuple(nodes), tuple(pairs), questions)
+
+
+def items(count: int = 10) -> list[Item]:
+    """Questions of two databases, each database with a schema of its own."""
+    rng = random.Random(0)
+    made = []
+    for database in range(2):
+        root = random_trie(rng).nodes[0]
+        for _ in range(count // 2):
+            trie = random_trie(rng, questions=1)
+            made.append(Item(str(database), type(trie)((root, *trie.nodes[1:]), trie.pairs)))
+    return made
 
 
 @pytest.fixture

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
+import threading
 from collections import Counter
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from learnat.training.batches import TokenBatch
 from learnat.training.packing import Item, Packing, StepLoader
 from learnat.training.tries import TokenTrie, TrieNode
 
@@ -84,3 +86,37 @@ def test_packs_keep_to_the_budget() -> None:
     loader = StepLoader(items([rng.randint(1, 9) for _ in range(6)]), Packing("packed", 3, 6, 20), 0, seed=1)
     for step in loader:
         assert all(batch.tokens <= 20 for batch in step)
+
+
+def test_the_next_step_is_built_while_one_is_used_but_not_counted() -> None:
+    built = threading.Semaphore(0)
+
+    class Noticed(StepLoader):
+        def _build(self, tries: list[list[Item]]) -> list[TokenBatch]:
+            packs = super()._build(tries)
+            built.release()
+            return packs
+
+    loader = Noticed(items([6, 5, 4]), Packing("packed", 2, 2, 1000), pad_id=0, seed=1)
+    passing = iter(loader)
+    next(passing)
+    assert built.acquire(timeout=10) and built.acquire(timeout=10), "the second step is built before it is asked for"
+    assert loader.state_dict() == {"epoch": 0, "position": 1}
+    next(passing)
+    assert loader.state_dict() == {"epoch": 0, "position": 2}
+    assert loader.waited_s > 0
+
+
+def test_a_pass_that_is_given_up_leaves_no_thread() -> None:
+    passing = iter(StepLoader(items([6, 5, 4]), Packing("packed", 2, 2, 1000), pad_id=0, seed=1))
+    next(passing)
+    assert any(thread.name.startswith("next-step") for thread in threading.enumerate())
+    del passing
+    assert not any(thread.name.startswith("next-step") for thread in threading.enumerate())
+
+
+def test_an_error_in_building_a_step_reaches_whoever_asks_for_it() -> None:
+    broken = items([2, 2])
+    broken[3] = Item("1", TokenTrie((TrieNode(-1, (9, 9)), *broken[3].trie.nodes[1:])))
+    with pytest.raises(ValueError, match="different roots"):
+        list(StepLoader(broken, Packing("packed", 2, 1, 1000), pad_id=0, seed=1))

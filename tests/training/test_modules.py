@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from learnat.training.optimizers import adamw, muon_adamw, warmup_cosine
 from learnat.training.packing import Item, Packing, StepLoader
 from learnat.training.reference import reference_logprobs, with_reference
 from learnat.training.tries import join
-from tests.training.conftest import random_trie, tiny_model
+from tests.training.conftest import items, tiny_model
 
 PACKING = Packing("packed", 2, 2, 100)
 
@@ -32,23 +31,12 @@ class Losses(L.Callback):
         self.values: list[float] = []
         self.stop = stop
 
-    def on_train_batch_end(self, trainer: L.Trainer, *args: Any) -> None:
-        self.values.append(float(trainer.callback_metrics["loss"]))
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *args: Any) -> None:
+        assert isinstance(pl_module, PolicyModule)
+        self.values.append(pl_module.step_metrics.take()["loss"].item())
         if trainer.global_step == self.stop:
             trainer.save_checkpoint(Path(trainer.default_root_dir) / "resume.ckpt")
             raise InterruptedError
-
-
-def items(count: int = 10) -> list[Item]:
-    """Questions of two databases, each database with a schema of its own."""
-    rng = random.Random(0)
-    made = []
-    for database in range(2):
-        root = random_trie(rng).nodes[0]
-        for _ in range(count // 2):
-            trie = random_trie(rng, questions=1)
-            made.append(Item(str(database), type(trie)((root, *trie.nodes[1:]), trie.pairs)))
-    return made
 
 
 def run(
@@ -138,7 +126,7 @@ def test_preference_training_starts_at_the_asked_margin(tmp_path: Path) -> None:
     batch = make_batch([first], "packed", 0)
     loss, metrics = module.pack_loss(batch, module.step_total([batch]))
     assert loss.item() == pytest.approx(torch.nn.functional.softplus(2 * batch.margin).mean().item(), rel=1e-4)
-    assert metrics["margin_achieved"].item() == pytest.approx(0.0, abs=1e-4)
+    assert metrics["margin/achieved"].item() == pytest.approx(0.0, abs=1e-4)
 
 
 def test_a_policy_that_is_not_its_reference_is_refused() -> None:

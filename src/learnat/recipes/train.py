@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +36,7 @@ from learnat.training.modules import PolicyModule, PreferenceModule, SftModule
 from learnat.training.packing import Packing
 from learnat.training.prompts import PromptStyle, example_text, step_text
 from learnat.training.selection import chosen_paths
+from learnat.training.throughput import Throughput
 
 console = Console(soft_wrap=True)
 
@@ -164,7 +164,6 @@ def _run_stage(
             trainer.precision_plugin.forward_context(),
         ):
             data.add_reference(policy.model, trainer.strategy.root_device, bar)
-    started = time.monotonic()
     total_steps = stage.optim.epochs * len(data.train_dataloader())
     if cfg.trainer.max_steps >= 0:
         total_steps = min(total_steps, cfg.trainer.max_steps)
@@ -178,7 +177,9 @@ def _run_stage(
         if trainer.interrupted:
             raise KeyboardInterrupt from None
         raise
-    console.print(f"{stage.name}: {trainer.global_step} steps in {time.monotonic() - started:.0f} s")
+    for callback in trainer.callbacks:
+        if isinstance(callback, Throughput):
+            console.print(f"{stage.name}: {callback.summary()}")
     if trainer.is_global_zero:
         models.export(policy, cfg.model, checkpoint, stage.name)
     return policy

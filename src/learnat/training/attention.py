@@ -35,6 +35,9 @@ class Visibility:
         enter, leave = (x.to(device, non_blocking=non_blocking) for x in (self.enter, self.leave))
         return Visibility(enter, leave, self.spans)
 
+    def pin_memory(self) -> Visibility:
+        return Visibility(self.enter.pin_memory(), self.leave.pin_memory(), self.spans)
+
     def mask(self) -> TrieMask:
         """What ``trie_attention`` takes on the device where the intervals are; the same for all layers."""
         if self.enter.is_cuda:

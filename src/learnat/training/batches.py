@@ -7,7 +7,7 @@ after ``node_logprobs`` is therefore one code path; the padded layout is the pla
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -38,6 +38,7 @@ class TokenBatch:
     reference: Tensor | None  # [N] float32, the reference policy's node log-probs, where they are known
     tokens: int  # real tokens fed to the model
     logical_tokens: int  # tokens of the same paths laid out one by one, without padding
+    questions: int
 
     @property
     def num_nodes(self) -> int:
@@ -45,12 +46,16 @@ class TokenBatch:
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> TokenBatch:
         """A copy with all tensors on ``device``."""
-        moved: dict[str, Any] = {
-            f.name: value.to(device, non_blocking=non_blocking)
-            for f in fields(self)
-            if isinstance(value := getattr(self, f.name), (Tensor, Visibility))
-        }
-        return replace(self, **moved)
+        return self._with(lambda part: part.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> TokenBatch:
+        """A copy in page-locked memory, from where a GPU fetches it while the host goes on."""
+        return self._with(lambda part: part.pin_memory())
+
+    def _with(self, change: Callable[[Any], Any]) -> TokenBatch:
+        parts = {f.name: getattr(self, f.name) for f in fields(self)}
+        changed = {name: change(part) for name, part in parts.items() if isinstance(part, (Tensor, Visibility))}
+        return replace(self, **changed)
 
 
 @dataclass
@@ -100,6 +105,7 @@ def make_batch(tries: Sequence[TokenTrie], layout: str, pad_id: int, bucket: int
         margin=torch.tensor([pair[2] for pair in pairs], dtype=torch.float32),
         reference=torch.tensor(known, dtype=torch.float32) if len(known) == len(references) else None,
         logical_tokens=sum(_path_tokens(trie) for trie in tries),
+        questions=sum(trie.questions for trie in tries),
     )
 
 
@@ -173,7 +179,7 @@ def _padded(
         mask[row, :cursor] = True
     return {
         "input_ids": _int64(ids),
-        "position_ids": _int64(np.arange(width))[None].expand(len(paths), -1),
+        "position_ids": _int64(np.tile(np.arange(width), (len(paths), 1))),
         "attention_mask": torch.as_tensor(mask),
         "visibility": None,
         "tokens": sum(lengths),

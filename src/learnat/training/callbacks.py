@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -20,27 +21,33 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from learnat.training.modules import PolicyModule
+
 RESUME_FILE = "resume"
+STATUS = {
+    "train/loss": "loss {:.4f}",
+    "throughput/tokens_per_s": "{:,.0f} tokens/s",
+    "throughput/pairs_per_s": "{:,.1f} pairs/s",
+}
+"""What a progress bar shows of a loggers' row."""
 
 
 class StepProgress(Callback):
-    """One bar over all optimiser steps of the stage, with loss, tokens a second and ETA.
+    """One bar over all optimiser steps of the stage, with the loss and rates of the loggers' newest row, and ETA.
 
-    Where the output is no terminal, a line is printed every ``plain_every_s`` seconds instead.
+    Where the output is no terminal, a line is printed every ``plain_every_s`` seconds instead. Nothing is read from
+    the device for it: between two rows the bar moves on by its step count alone.
     """
 
-    def __init__(self, refresh_every: int = 10, plain_every_s: float = 30.0) -> None:
-        self.refresh_every = refresh_every
+    def __init__(self, plain_every_s: float = 30.0) -> None:
         self.plain_every_s = plain_every_s
         self._progress: Progress | None = None
         self._task: TaskID | None = None
         self._started = self._said = 0.0
-        self._tokens = 0
         self._first = 0
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._started = self._said = time.monotonic()
-        self._tokens = 0
         self._first = trainer.global_step
         console = Console()
         if trainer.is_global_zero and console.is_terminal:
@@ -59,21 +66,18 @@ class StepProgress(Callback):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        self._tokens += sum(pack.tokens for pack in batch)
-        # Reading the loss waits for the device: only now and then.
-        if trainer.global_step % self.refresh_every or not trainer.is_global_zero:
+        assert isinstance(pl_module, PolicyModule)
+        if not trainer.is_global_zero:
             return
         now = time.monotonic()
-        status = (
-            f"loss {float(trainer.callback_metrics['loss']):.4f}, {self._tokens / (now - self._started):,.0f} tokens/s"
-        )
         if self._progress is not None and self._task is not None:
-            self._progress.update(self._task, completed=trainer.global_step, status=status)
+            self._progress.update(self._task, completed=trainer.global_step, status=status(pl_module.logged))
         elif now - self._said >= self.plain_every_s:
             self._said = now
             done = trainer.global_step - self._first
-            left = (now - self._started) / done * (_total(trainer) - trainer.global_step)
-            print(f"{_stage(trainer)}: step {trainer.global_step}/{_total(trainer)}, {status}, {left:.0f} s left")
+            left = f"{(now - self._started) / done * (_total(trainer) - trainer.global_step):.0f} s left"
+            step = f"step {trainer.global_step}/{_total(trainer)}"
+            print(f"{_stage(trainer)}: {', '.join(filter(None, (step, status(pl_module.logged), left)))}")
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._stop()
@@ -85,6 +89,11 @@ class StepProgress(Callback):
         if self._progress is not None:
             self._progress.stop()
             self._progress = None
+
+
+def status(row: Mapping[str, float]) -> str:
+    """Loss and rates of a loggers' row, as far as it has them."""
+    return ", ".join(text.format(row[name]) for name, text in STATUS.items() if name in row)
 
 
 def _stage(trainer: L.Trainer) -> str:

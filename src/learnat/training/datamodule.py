@@ -95,7 +95,8 @@ class DecompositionDataModule(L.LightningDataModule):
 
     def train_dataloader(self) -> StepLoader:
         rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        return StepLoader(self.items, self.packing, self.encoder.tokenizer.pad_token_id, self.seed, rank, world)
+        pinned = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
+        return StepLoader(self.items, self.packing, self.encoder.tokenizer.pad_token_id, self.seed, rank, world, pinned)
 
     @property
     def supervised_nodes(self) -> int:

@@ -20,6 +20,7 @@ from learnat.errors import LearnatError
 from learnat.training.batches import TokenBatch
 from learnat.training.logprobs import node_logprobs, token_logprobs
 from learnat.training.losses import PairLogProbs, PreferenceLoss, SftLoss
+from learnat.training.metrics import StepMetrics, gradient_norm, is_logged
 
 START_TOLERANCE = 0.01
 """Relative error between policy and reference at step 0 that bfloat16 and another packing may cause (4e-4 was seen)."""
@@ -49,6 +50,11 @@ class PolicyModule(L.LightningModule, ABC):
         self._schedule = schedule
         self._gradient_clip = gradient_clip
         self._total_steps = total_steps
+        self.step_metrics = StepMetrics()
+        self.learning_rate = 0.0
+        """The rate of the newest step."""
+        self.logged: dict[str, float] = {}
+        """The newest row that the loggers were given, by the names in ``metrics``."""
 
     @abstractmethod
     def step_total(self, packs: Sequence[TokenBatch]) -> Tensor:
@@ -69,14 +75,19 @@ class PolicyModule(L.LightningModule, ABC):
             self.manual_backward(loss)
             for name, value in {"loss": loss, **parts}.items():
                 metrics[name] = metrics.get(name, torch.zeros_like(value)) + value.detach()
-        if self._gradient_clip > 0:
-            self.clip_gradients(optimizer, self._gradient_clip, gradient_clip_algorithm="norm")
+        if self._gradient_clip > 0 or is_logged(self.global_step + 1, self.trainer.log_every_n_steps):
+            norm = gradient_norm(self.parameters(), self._gradient_clip)
+            # Metrics add up over ranks, and the norm is the same on each.
+            metrics["gradient_norm"] = norm / self.trainer.world_size
+        self.learning_rate = optimizer.param_groups[0]["lr"]
         optimizer.step()
         schedule.step()
-        self.log_dict({f"train/{name}": value for name, value in metrics.items()})
-        self.log("loss", metrics["loss"], prog_bar=True, logger=False)
-        self.log("train/tokens", float(sum(batch.tokens for batch in packs)))
-        self.log("train/logical_tokens", float(sum(batch.logical_tokens for batch in packs)))
+        # Not self.log, which makes device tensors of numbers and syncs: whoever logs reads all of them at once.
+        self.step_metrics.add(metrics)
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> list[TokenBatch]:
+        # The loader pins its batches for a GPU: their copies then wait for nothing.
+        return [pack.to(device, non_blocking=True) for pack in batch]
 
     def configure_optimizers(self) -> Any:
         optimizer = self._optimizer(self.model)
@@ -134,7 +145,8 @@ class PreferenceModule(PolicyModule):
 
     def step_total(self, packs: Sequence[TokenBatch]) -> Tensor:
         device = packs[0].margin.device
-        pairs = torch.tensor(float(sum(len(batch.margin) for batch in packs)), device=device)
+        # Filled on the device: copying a number there would wait for it.
+        pairs = torch.full((), float(sum(len(batch.margin) for batch in packs)), device=device)
         tokens = torch.stack([batch.node_weight[batch.node].sum() for batch in packs]).sum()
         return torch.stack([pairs, tokens.to(device)])
 
@@ -151,12 +163,13 @@ class PreferenceModule(PolicyModule):
         metrics = {
             "preference_loss": preference,
             "nll": nll,
-            "rewards_chosen": rewards.chosen.sum() / total[0],
-            "rewards_rejected": rewards.rejected.sum() / total[0],
-            "accuracy": (won > 0).float().sum() / total[0],
-            "margin_achieved": won.sum() / total[0],
-            "margin_asked": self.loss.asked_margin(batch.margin).sum() / total[0],
-            "logp_chosen": policy.chosen.sum() / total[0],
-            "logp_rejected": policy.rejected.sum() / total[0],
+            "rewards/chosen": rewards.chosen.sum() / total[0],
+            "rewards/rejected": rewards.rejected.sum() / total[0],
+            "rewards/accuracy": (won > 0).float().sum() / total[0],
+            "rewards/ties": (won == 0).float().sum() / total[0],
+            "margin/achieved": won.sum() / total[0],
+            "margin/asked": self.loss.asked_margin(batch.margin).sum() / total[0],
+            "logprobs/chosen": policy.chosen.sum() / total[0],
+            "logprobs/rejected": policy.rejected.sum() / total[0],
         }
         return preference + self.loss.nll_weight * nll, metrics

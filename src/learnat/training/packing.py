@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
+import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from learnat.errors import LearnatError, nearest
@@ -55,10 +57,18 @@ class StepLoader:
     """Yields optimiser steps, each a list of packs; one pass over it is an epoch, in an order of its own.
 
     The order depends on the seed and the epoch alone. With several ranks, each takes its share of a step's tries.
+    While a step is trained on, a thread builds the next one; ``pinned`` puts it into page-locked memory for a GPU.
     """
 
     def __init__(
-        self, items: Sequence[Item], packing: Packing, pad_id: int, seed: int, rank: int = 0, world: int = 1
+        self,
+        items: Sequence[Item],
+        packing: Packing,
+        pad_id: int,
+        seed: int,
+        rank: int = 0,
+        world: int = 1,
+        pinned: bool = False,
     ) -> None:
         self.items = items
         self.packing = packing
@@ -66,8 +76,11 @@ class StepLoader:
         self.seed = seed
         self.rank = rank
         self.world = world
+        self.pinned = pinned
         self.epoch = 0
         self.position = 0
+        self.waited_s = 0.0
+        """Seconds that whoever takes the steps has waited for them."""
 
     def __len__(self) -> int:
         return len(self._plan(0))
@@ -85,11 +98,22 @@ class StepLoader:
         if self.position >= len(plan):
             self.epoch, self.position = self.epoch + 1, 0
             plan = self._plan(self.epoch)
-        while self.position < len(plan):
-            tries = plan[self.position]
-            self.position += 1
-            mine = tries[self.rank :: self.world] or tries[:1]
-            yield self._packs([join([item.trie for item in items]) for items in mine])
+        with ThreadPoolExecutor(1, "next-step") as builder:
+            coming = builder.submit(self._build, plan[self.position])
+            while self.position < len(plan):
+                started = time.perf_counter()
+                packs = coming.result()
+                self.waited_s += time.perf_counter() - started
+                # Steps handed out are counted, not those built: a resumed pass builds the one in the making again.
+                self.position += 1
+                if self.position < len(plan):
+                    coming = builder.submit(self._build, plan[self.position])
+                yield packs
+
+    def _build(self, tries: list[list[Item]]) -> list[TokenBatch]:
+        mine = tries[self.rank :: self.world] or tries[:1]
+        packs = self._packs([join([item.trie for item in items]) for items in mine])
+        return [pack.pin_memory() for pack in packs] if self.pinned else packs
 
     def _plan(self, epoch: int) -> list[list[list[Item]]]:
         """Steps of tries of items: within a step different databases, as long as they last."""
