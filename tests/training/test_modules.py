@@ -129,13 +129,49 @@ def test_preference_training_starts_at_the_asked_margin(tmp_path: Path) -> None:
     assert metrics["margin/achieved"].item() == pytest.approx(0.0, abs=1e-4)
 
 
+def preference_module(model: torch.nn.Module) -> PreferenceModule:
+    return PreferenceModule(
+        model, MadpoLoss(), optimizer=partial(adamw, lr=1e-3), schedule=warmup_cosine, gradient_clip=0.0, total_steps=1
+    )
+
+
 def test_a_policy_that_is_not_its_reference_is_refused() -> None:
     model = tiny_model(dtype=torch.float32)
     tries = [item.trie for item in items()]
     logprobs = reference_logprobs(model, _batches(items()), "cpu", lambda count: None)
-    batch = make_batch(with_reference(tries, logprobs * 1.1), "packed", 0)
-    module = PreferenceModule(
-        model, MadpoLoss(), optimizer=partial(adamw, lr=1e-3), schedule=warmup_cosine, gradient_clip=0.0, total_steps=1
-    )
-    with pytest.raises(LearnatError, match=r"must be equal\. Dropout must be 0"):
-        module.check_start(batch)
+    module = preference_module(model)
+    module.check_start(make_batch(with_reference(tries, logprobs), "packed", 0))
+    with pytest.raises(
+        LearnatError, match=r"differ from the reference's by 0\.091 .*must be equal\. Dropout must be 0"
+    ):
+        module.check_start(make_batch(with_reference(tries, logprobs * 1.1), "packed", 0))
+
+
+def test_a_single_pair_whose_steps_changed_places_is_refused() -> None:
+    """Among many steps, a few that are wrong hardly move the mean error: each pair is looked at by itself."""
+    model = tiny_model(dtype=torch.float32)
+    tries = [item.trie for item in items()] * 20
+    batches = [make_batch([trie], "packed", 0) for trie in tries]
+    logprobs = reference_logprobs(model, batches, "cpu", lambda count: None)
+    batch = make_batch(tries, "packed", 0)
+    apart = (logprobs[batch.chosen] - logprobs[batch.rejected]).abs()
+    pair = int(apart.argsort()[len(apart) // 2])
+    one, other = int(batch.chosen[pair]), int(batch.rejected[pair])
+    logprobs[one], logprobs[other] = logprobs[other].clone(), logprobs[one].clone()
+    module = preference_module(model)
+    with pytest.raises(LearnatError, match=rf"those of \d+ of {len(apart)} step pairs by more than rounding"):
+        module.check_start(make_batch(with_reference(tries, logprobs), "packed", 0))
+
+
+def test_a_resumed_run_is_not_checked_against_its_reference(tmp_path: Path) -> None:
+    """By then the policy is not its reference any more."""
+    fast = partial(adamw, lr=0.05)
+    before = run(tmp_path, True, optimizer=fast, stop=2)
+    model = tiny_model(dtype=torch.float32)
+    reference = reference_logprobs(model, _batches(items()), "cpu", lambda count: None)
+    state = torch.load(resume_file(tmp_path), weights_only=True)["state_dict"]  # type: ignore[arg-type]
+    model.load_state_dict({name.removeprefix("model."): value for name, value in state.items()})
+    moved = make_batch(with_reference([item.trie for item in items()], reference), "packed", 0)
+    with pytest.raises(LearnatError, match="At step 0"):
+        preference_module(model).check_start(moved)
+    assert len(before + run(tmp_path, True, optimizer=fast, resume=True)) == 9

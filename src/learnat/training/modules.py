@@ -24,6 +24,8 @@ from learnat.training.metrics import StepMetrics, gradient_norm, is_logged
 
 START_TOLERANCE = 0.01
 """Relative error between policy and reference at step 0 that bfloat16 and another packing may cause (4e-4 was seen)."""
+PAIR_TOLERANCE = 0.5
+"""Nats by which a single pair may be off beyond that: rounding of short steps is not small beside their log-probs."""
 
 
 class PolicyModule(L.LightningModule, ABC):
@@ -132,15 +134,21 @@ class PreferenceModule(PolicyModule):
     def check_start(self, batch: TokenBatch) -> None:
         """Raise ``LearnatError`` unless the untrained policy gives the reference log-probs, up to rounding.
 
-        Where it does not, the loss would pull the policy towards something it never was.
+        That must hold over all steps and for every pair by itself, whose implied reward difference is 0 before
+        training. Where it does not, the loss would pull the policy towards something it never was.
         """
         assert batch.reference is not None
         nodes = node_logprobs(token_logprobs(self.model, batch), batch)
         error = (nodes - batch.reference).norm() / batch.reference.norm()
-        if not error < START_TOLERANCE:
+        moved, size = nodes - batch.reference, batch.reference.abs()
+        won = (moved[batch.chosen] - moved[batch.rejected]).abs()
+        wrong = ~(won <= PAIR_TOLERANCE + START_TOLERANCE * (size[batch.chosen] + size[batch.rejected]))
+        if not error < START_TOLERANCE or bool(wrong.any()):
             raise LearnatError(
-                f"At step 0 the policy's log-probs differ from the reference's by {float(error):.2g} (relative): they "
-                "must be equal. Dropout must be 0 in preference training (model.lora.dropout=0)."
+                f"At step 0 the policy's log-probs differ from the reference's by {float(error):.2g} (relative), and "
+                f"those of {int(wrong.sum())} of {len(won)} step pairs by more than rounding: they must be equal. "
+                "Dropout must be 0 in preference training (model.lora.dropout=0), and the reference log-probs must be "
+                "this policy's own: delete the folder reference in cache_dir to have them computed again."
             )
 
     def step_total(self, packs: Sequence[TokenBatch]) -> Tensor:
