@@ -82,9 +82,21 @@ def test_the_model_configs_say_what_every_model_needs() -> None:
     for member in models:
         model = composed("train", f"model={member}")["model"]
         assert model["name"] == member
-        assert {"kind", "path", "dtype", "attention", "context_length", "gradient_checkpointing", "lora"} <= set(model)
+        wanted = "kind path dtype quantization attention context_length gradient_checkpointing compile lora"
+        assert set(wanted.split()) <= set(model)
         if model["kind"] == "hub":
             assert model["lora"]["target_modules"]
+
+
+@pytest.mark.parametrize("stage", ["sft", "preference"])
+def test_one_learning_rate_stands_for_those_of_adapters_and_full_fine_tuning(stage: str) -> None:
+    key = f"model.optim.{stage}.optimizer.lr"
+    rates = composed("train", "model=qwen7b")["model"]["optim"][stage]["optimizer"]["lr"]
+    assert rates["full"] < rates["lora"]
+    check_overrides(CONF, "train", ["model=qwen7b", f"{key}=3e-5"])
+    check_overrides(CONF, "train", ["model=qwen7b", f"{key}.full=3e-5"])
+    model = composed("train", "model=qwen7b", f"{key}=3e-5")["model"]
+    assert model["optim"][stage]["optimizer"]["lr"] == 3e-5
 
 
 # --- no key that nothing reads ---------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -157,23 +158,102 @@ def test_a_folder_of_another_run_is_refused(tmp_path: Path, cache: Path) -> None
         train(config(tmp_path, cache, "loss=sft", "seed=2"))
 
 
-def test_adapters_go_through_the_whole_recipe(tmp_path: Path, cache: Path) -> None:
-    train(config(tmp_path / "base", cache, "loss=sft"))
-    base = tmp_path / "base" / "checkpoints" / "sft"
-    hub = [
-        "model=qwen0_5b", f"model.path={base}", "model.dtype=float32", "model.lora.r=2",
-        "model.gradient_checkpointing=true",
-    ]  # fmt: skip
+def pretrained(folder: Path, cache: Path, path: Path, *overrides: str) -> DictConfig:
+    """The config of a model of the hub whose weights lie in ``path``."""
     shrunk = [override for override in SHRUNK if not override.startswith("model.")]
+    hub = ["model=qwen0_5b", f"model.path={path}", "model.dtype=float32", "model.lora.r=2", "model.lora.alpha=4"]
+    folder.mkdir(parents=True, exist_ok=True)
+    places = [f"run_dir={folder}", f"cache_dir={cache}"]
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg = compose("train", [*shrunk, *hub, f"run_dir={tmp_path / 'lora'}", f"cache_dir={cache}", "trainer=cpu"])
+        cfg = compose("train", [*shrunk, *hub, *places, *overrides])
     OmegaConf.resolve(cfg)
-    (tmp_path / "lora").mkdir()
-    train(cfg)
+    return cfg
+
+
+def record(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "learnat.json").read_text())
+
+
+def test_pretrained_models_go_through_the_whole_recipe(
+    tmp_path: Path, cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Adapters over the published weights, full fine-tuning, and an adapter over what that gave."""
+    train(config(tmp_path / "base", cache, "loss=sft", "score_untrained=false"))
+    base = tmp_path / "base" / "checkpoints" / "sft"
+    train(pretrained(tmp_path / "lora", cache, base, "model.gradient_checkpointing=true"))
     assert list(metrics(tmp_path / "lora")) == ["untrained", "sft", "madpo"]
     for stage in ("sft", "madpo"):
-        manifest = json.loads((tmp_path / "lora" / "checkpoints" / stage / "learnat.json").read_text())
+        manifest = record(tmp_path / "lora" / "checkpoints" / stage)
         assert (manifest["kind"], manifest["base_model"]) == ("adapter", str(base.resolve()))
+
+    train(pretrained(tmp_path / "full", cache, base, "model.lora.enabled=false", "score_untrained=false"))
+    for stage in ("sft", "madpo"):
+        assert record(tmp_path / "full" / "checkpoints" / stage)["kind"] == "full"
+
+    sft = tmp_path / "full" / "checkpoints" / "sft"
+    train(pretrained(tmp_path / "over", cache, base, f"warm_start.checkpoint={sft}", "reference=base"))
+    assert list(metrics(tmp_path / "over")) == ["sft", "madpo"]
+    assert record(tmp_path / "over" / "checkpoints" / "madpo")["base_model"] == str(sft.resolve())
+
+
+def test_reference_logprobs_are_computed_once(tmp_path: Path, cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    own = tmp_path / "cache"
+    shutil.copytree(cache, own, ignore=shutil.ignore_patterns("reference"))
+    short = ["warm_start=none", "score_untrained=false"]
+    train(config(tmp_path / "a", own, *short))
+    assert "reference log-probs" not in capsys.readouterr().out
+    (kept,) = (own / "reference").iterdir()
+    content, written = kept.read_bytes(), kept.stat().st_mtime_ns
+
+    train(config(tmp_path / "b", own, *short, "loss.beta=0.2"))
+    assert re.search(rf"madpo: reference log-probs of [\d,]+ steps read from {kept}\n", capsys.readouterr().out)
+    assert kept.stat().st_mtime_ns == written
+
+    kept.write_bytes(content[:-1])
+    train(config(tmp_path / "c", own, *short))
+    assert f"madpo: {kept} is damaged (" in capsys.readouterr().out
+    assert kept.read_bytes() == content
+    for run in ("b", "c"):
+        trained = (tmp_path / run / "checkpoints" / "madpo" / "model.safetensors").read_bytes()
+        same = trained == (tmp_path / "a" / "checkpoints" / "madpo" / "model.safetensors").read_bytes()
+        assert same == (run == "c")
+
+    # Other prompts are other log-probs.
+    train(config(tmp_path / "d", own, *short, "data.schema_style=ddl"))
+    assert "read from" not in capsys.readouterr().out
+    assert len(list((own / "reference").iterdir())) == 2
+
+
+@pytest.mark.parametrize(
+    ("manifest", "overrides", "message"),
+    [
+        (
+            {"kind": "adapter"},
+            ["model.lora.enabled=false"],
+            "no sound reference. With model.lora.enabled=true it is reference=stacked",
+        ),
+        ({"kind": "adapter"}, ["reference=base"], "only reference=stacked (the SFT adapter, frozen"),
+        ({"kind": "full"}, ["reference=stacked"], "only reference=base (the base model"),
+        ({"kind": "full"}, ["reference=base", "model.lora.enabled=false"], "only reference=frozen"),
+        ({"kind": "full", "model": "qwen7b"}, [], "was trained with model=qwen7b, but the command says model=qwen0_5b"),
+        (
+            {"kind": "adapter", "quantization": "nf4"},
+            [],
+            "trained with model.quantization=nf4, but the command says null",
+        ),
+    ],
+)
+def test_a_warm_start_without_a_sound_reference_is_refused_at_once(
+    tmp_path: Path, cache: Path, manifest: dict[str, str], overrides: list[str], message: str
+) -> None:
+    """The checkpoint's record is enough: here it has no weights, and neither has the model."""
+    checkpoint = tmp_path / "sft"
+    checkpoint.mkdir()
+    (checkpoint / "learnat.json").write_text(json.dumps({"model": "qwen0_5b", **manifest}))
+    with pytest.raises(LearnatError) as caught:
+        train(pretrained(tmp_path / "run", cache, checkpoint, f"warm_start.checkpoint={checkpoint}", *overrides))
+    assert message in str(caught.value)
+    assert not any((tmp_path / "run").iterdir())
 
 
 @pytest.mark.parametrize(
@@ -186,6 +266,18 @@ def test_adapters_go_through_the_whole_recipe(tmp_path: Path, cache: Path) -> No
         (["loss.pairs.rejected=randm"], "Did you mean 'random'"),
         (["trees=nowhere.jsonl"], "nowhere.jsonl: no tree file can be read there"),
         (["warm_start=none", "warm_start.checkpoint=x"], "leave warm_start.checkpoint out"),
+        (
+            ["reference=stacked"],
+            "only reference=frozen (the weights before the first step) is, with model.lora.enabled=",
+        ),
+        (
+            ["warm_start=none", "reference=base"],
+            "with warm start none and model.lora.enabled=false only reference=froz",
+        ),
+        (["reference=forzen"], "Did you mean 'frozen'"),
+        (["model.lora.enabled=true"], "no published weights for an adapter to be over"),
+        (["model.quantization=int8"], "model.quantization=int8 is for pretrained models"),
+        (["model.quantization=nf4"], "nf4 cannot be trained on a CPU"),
     ],
 )
 def test_mistakes_name_the_way_out(tmp_path: Path, cache: Path, overrides: list[str], message: str) -> None:

@@ -6,56 +6,27 @@ from pathlib import Path
 
 import pytest
 import torch
-from omegaconf import OmegaConf
 from peft import PeftModel
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from learnat.errors import LearnatError
 from learnat.training import models
+from learnat.training.preparation import prepare_for_training
 from learnat.training.prompts import PromptStyle
+from tests.training.policies import TEXTS, hub_settings, save_base, scratch_settings, sft_checkpoint, shake, trained
 
-TEXTS = ["SELECT count(*) FROM singer WHERE age > 56;\n", "-- How many heads are older than 56?\n"] * 4
 IDS = torch.arange(12)[None] % 60
 
 
 @pytest.fixture
 def base_folder(tmp_path: Path) -> Path:
-    """A local folder as a hub model would be."""
-    policy = models.build(scratch_settings(), PromptStyle(), TEXTS)
-    folder = tmp_path / "base"
-    policy.model.save_pretrained(folder)
-    policy.tokenizer.save_pretrained(folder)
-    return folder
-
-
-def scratch_settings() -> object:
-    architecture = {
-        "vocab_size": 400, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
-        "num_attention_heads": 4, "num_key_value_heads": 2, "initializer_range": 0.3,
-    }  # fmt: skip
-    return OmegaConf.create(
-        {
-            "name": "test", "kind": "scratch", "path": None, "architecture": architecture, "dtype": "float32",
-            "attention": "sdpa", "context_length": 128, "gradient_checkpointing": False, "lora": {"enabled": False},
-        }
-    )  # fmt: skip
-
-
-def hub_settings(folder: Path) -> object:
-    lora = {"enabled": True, "r": 4, "alpha": 8, "dropout": 0.0, "target_modules": ["q_proj", "v_proj", "down_proj"]}
-    return OmegaConf.merge(scratch_settings(), {"kind": "hub", "path": str(folder), "lora": lora})
+    return save_base(tmp_path / "base")
 
 
 def logits(model: torch.nn.Module) -> torch.Tensor:
     with torch.no_grad():
         return model(input_ids=IDS).logits
-
-
-def shake(model: torch.nn.Module) -> None:
-    """Stands for training: moves every trainable weight."""
-    for parameter in model.parameters():
-        if parameter.requires_grad:
-            parameter.data += 0.3 * torch.randn_like(parameter)
 
 
 def test_a_scratch_model_comes_back_with_its_own_ids(tmp_path: Path) -> None:
@@ -76,7 +47,7 @@ def test_stacked_adapters_train_only_the_new_one_and_export_as_one(tmp_path: Pat
     settings = hub_settings(base_folder)
     policy = models.build(settings, PromptStyle(), [])
     base = logits(policy.model)
-    models.prepare_for_training(policy, settings, "sft")
+    prepare_for_training(policy, settings, "sft")
     shake(policy.model)
     models.export(policy, settings, tmp_path / "sft", "sft")
     sft = logits(policy.model)
@@ -84,27 +55,72 @@ def test_stacked_adapters_train_only_the_new_one_and_export_as_one(tmp_path: Pat
 
     policy = models.load(tmp_path / "sft")
     torch.testing.assert_close(logits(policy.model), sft)
-    models.prepare_for_training(policy, settings, "madpo")
-    trained = {name for name, parameter in policy.model.named_parameters() if parameter.requires_grad}
-    assert trained and all(".pref." in name for name in trained)
+    prepare_for_training(policy, settings, "madpo")
+    names = trained(policy)
+    assert names and all(".pref." in name for name in names)
     torch.testing.assert_close(logits(policy.model), sft)  # at step 0 the policy is the reference
     shake(policy.model)
     final = logits(policy.model)
     models.export(policy, settings, tmp_path / "madpo", "madpo")
     torch.testing.assert_close(logits(policy.model), final)
-    assert {name for name, parameter in policy.model.named_parameters() if parameter.requires_grad} == trained
+    assert trained(policy) == names
 
     plain = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base_folder), tmp_path / "madpo")
     torch.testing.assert_close(logits(plain), final, rtol=1e-4, atol=1e-4)
 
 
 def test_full_fine_tuning_over_an_adapter_is_refused(tmp_path: Path, base_folder: Path) -> None:
-    settings = hub_settings(base_folder)
-    policy = models.build(settings, PromptStyle(), [])
-    models.prepare_for_training(policy, settings, "sft")
-    models.export(policy, settings, tmp_path / "sft", "sft")
+    checkpoint = sft_checkpoint(hub_settings(base_folder), tmp_path / "sft")
     with pytest.raises(LearnatError, match="no sound reference"):
-        models.prepare_for_training(models.load(tmp_path / "sft"), scratch_settings(), "madpo")
+        prepare_for_training(models.load(checkpoint), scratch_settings(), "madpo")
+
+
+def test_adapters_over_bfloat16_weights_are_exported_as_they_were_trained(tmp_path: Path, base_folder: Path) -> None:
+    settings = hub_settings(base_folder, dtype="bfloat16")
+    policy = models.load(sft_checkpoint(settings, tmp_path / "sft"))
+    prepare_for_training(policy, settings, "madpo")
+    shake(policy.model)
+    assert {parameter.dtype for name, parameter in policy.model.named_parameters() if ".lora_" in name} == {
+        torch.float32
+    }
+    final = logits(policy.model)
+    models.export(policy, settings, tmp_path / "madpo", "madpo")
+    weights = load_file(tmp_path / "madpo" / "adapter_model.safetensors")
+    name = "base_model.model.model.layers.0.self_attn.q_proj.lora_B.weight"
+    module = policy.model.get_base_model().model.layers[0].self_attn.q_proj.lora_B
+    assert torch.equal(weights[name], torch.cat([module["sft"].weight, module["pref"].weight], 1))
+    base = AutoModelForCausalLM.from_pretrained(base_folder, dtype=torch.bfloat16)
+    plain = PeftModel.from_pretrained(base, tmp_path / "madpo")
+    torch.testing.assert_close(logits(plain), final, rtol=0.05, atol=0.1)
+
+
+def test_adapters_of_other_layers_and_ranks_are_exported_as_one(tmp_path: Path, base_folder: Path) -> None:
+    policy = models.load(sft_checkpoint(hub_settings(base_folder), tmp_path / "sft"))
+    settings = hub_settings(base_folder)
+    settings.lora.update(r=3, target_modules=["q_proj", "up_proj"])
+    prepare_for_training(policy, settings, "madpo")
+    shake(policy.model)
+    final = logits(policy.model)
+    models.export(policy, settings, tmp_path / "madpo", "madpo")
+    plain = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base_folder), tmp_path / "madpo")
+    torch.testing.assert_close(logits(plain), final, rtol=1e-4, atol=1e-4)
+
+
+def test_the_source_of_a_policy_is_its_weights(tmp_path: Path, base_folder: Path) -> None:
+    settings = hub_settings(base_folder)
+    first = models.build(settings, PromptStyle(), []).source
+    assert models.build(hub_settings(base_folder, gradient_checkpointing=True), PromptStyle(), []).source == first
+    assert models.build(hub_settings(base_folder, dtype="bfloat16"), PromptStyle(), []).source != first
+    with (base_folder / "model.safetensors").open("r+b") as file:
+        file.seek(-1, 2)
+        file.write(b"\x01")
+    assert models.build(settings, PromptStyle(), []).source != first
+
+    sources = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        sources.append(models.build(scratch_settings(), PromptStyle(), TEXTS).source)
+    assert sources[0] == sources[1] != sources[2]
 
 
 def test_what_cannot_be_loaded_says_so(tmp_path: Path) -> None:

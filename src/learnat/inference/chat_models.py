@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,17 +10,14 @@ from typing import Any
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
 from learnat.errors import LearnatError
-from learnat.training import models
+from learnat.training import hub
 from learnat.training.models import Policy
 from learnat.training.prompts import PromptStyle
 
 
 def identity(model: str) -> str:
     """Tells one state of the weights from another: by a folder's files, or by the hub's commit."""
-    if Path(model).is_dir():
-        return models.identity(Path(model))
-    commit = getattr(_had(model, AutoConfig.from_pretrained), "_commit_hash", None)
-    return hashlib.sha256(f"{model}@{commit}".encode()).hexdigest()
+    return hub.source_of(model, _had(model, AutoConfig.from_pretrained))
 
 
 def load(model: str) -> Policy:
@@ -68,7 +64,7 @@ def _had(model: str, loader: Any, **settings: Any) -> Any:
     try:
         return loader(model, **settings)
     except (OSError, ValueError) as error:
-        raise LearnatError(_unavailable(model, models.reason(error))) from error
+        raise LearnatError(_unavailable(model, hub.reason(error))) from error
 
 
 def _unavailable(model: str, reason: str) -> str:

@@ -84,11 +84,11 @@ class TrainedPolicy(StepModel):
     stop = STEP_END
 
     def __init__(self, checkpoint: str | Path) -> None:
-        from learnat.training import models
+        from learnat.training import hub, models
 
         self.checkpoint = Path(checkpoint)
         self.style = models.prompt_style(self.checkpoint)
-        self.weights = models.identity(self.checkpoint)
+        self.weights = hub.folder_identity(self.checkpoint)
 
     def check(self, benchmark: Benchmark) -> None:
         self.style.check_samples(benchmark)

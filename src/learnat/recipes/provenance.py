@@ -19,6 +19,7 @@ import learnat
 from learnat.errors import LearnatError
 
 PACKAGES = (
+    "bitsandbytes",
     "hydra-core",
     "lightning",
     "numpy",

@@ -23,7 +23,9 @@ from learnat.benchmarks.types import Benchmark
 from learnat.errors import LearnatError
 from learnat.recipes.given_trees import check_trees, trees_record
 from learnat.recipes.provenance import keep_settings, write_provenance
-from learnat.recipes.scoring import Scorer, progress_bar
+from learnat.recipes.reference_pass import add_reference
+from learnat.recipes.scoring import Scorer
+from learnat.recipes.start_checks import check_start
 from learnat.recipes.synthesize import ensure_trees
 from learnat.sql.execution import ExecutorPool
 from learnat.synthesis.tree import Step, read_trees
@@ -34,6 +36,7 @@ from learnat.training.encoding import PromptEncoder
 from learnat.training.models import Policy
 from learnat.training.modules import PolicyModule, PreferenceModule, SftModule
 from learnat.training.packing import Packing
+from learnat.training.preparation import finish_training, prepare_for_training
 from learnat.training.prompts import PromptStyle, example_text, step_text
 from learnat.training.selection import chosen_paths
 from learnat.training.throughput import Throughput
@@ -59,6 +62,7 @@ def train(cfg: DictConfig) -> None:
     folder = Path(cfg.run_dir)
     L.seed_everything(cfg.seed, verbose=False)
     _check_devices(cfg.trainer)
+    check_start(cfg)
     models.check_available(cfg.model)
     generation, packing = instantiate(cfg.inference), Packing(**cfg.packing)
     benchmark: Benchmark = instantiate(cfg.data.benchmark)
@@ -90,16 +94,8 @@ def train(cfg: DictConfig) -> None:
 def _initial_policy(cfg: DictConfig, benchmark: Benchmark, style: PromptStyle, trees: Path) -> tuple[Policy, str]:
     """The policy that the first stage starts from, and the name of the stage it has behind it."""
     if cfg.loss.name != "sft" and cfg.warm_start.checkpoint is not None:
-        if cfg.warm_start.loss is None:
-            raise LearnatError("warm_start=none starts from the untrained model: leave warm_start.checkpoint out.")
         models.prompt_style(cfg.warm_start.checkpoint).check_samples(benchmark)
-        policy = models.load(cfg.warm_start.checkpoint)
-        if policy.name != cfg.model.name:
-            raise LearnatError(
-                f"warm_start.checkpoint={cfg.warm_start.checkpoint} was trained with model={policy.name}, but the "
-                f"command says model={cfg.model.name}: use the same model for both."
-            )
-        return policy, "sft"
+        return models.load(cfg.warm_start.checkpoint, cfg.model.quantization), "sft"
     return models.build(cfg.model, style, _texts(benchmark, style, cfg.data.train_split, trees)), "untrained"
 
 
@@ -131,8 +127,7 @@ def _run_stage(
     checkpoint = Path(cfg.run_dir) / "checkpoints" / stage.name
     if (checkpoint / models.MANIFEST).is_file():
         console.print(f"{stage.name}: complete in {checkpoint.parent.parent.name}, read from there")
-        return models.load(checkpoint)
-    models.prepare_for_training(policy, cfg.model, stage.name)
+        return models.load(checkpoint, cfg.model.quantization)
     data = DecompositionDataModule(
         make_trees=lambda: trees,
         benchmark=benchmark,
@@ -157,13 +152,9 @@ def _run_stage(
         enable_progress_bar=False,
         enable_model_summary=False,
     )
+    prepare_for_training(policy, cfg.model, stage.name, trainer.strategy.root_device)
     if stage.is_preference:
-        policy.model.to(trainer.strategy.root_device)
-        with (
-            progress_bar(f"{stage.name}: reference log-probs", data.supervised_nodes, console) as bar,
-            trainer.precision_plugin.forward_context(),
-        ):
-            data.add_reference(policy.model, trainer.strategy.root_device, bar)
+        add_reference(cfg, stage.name, policy, data, trainer, console)
     total_steps = stage.optim.epochs * len(data.train_dataloader())
     if cfg.trainer.max_steps >= 0:
         total_steps = min(total_steps, cfg.trainer.max_steps)
@@ -180,6 +171,7 @@ def _run_stage(
     for callback in trainer.callbacks:
         if isinstance(callback, Throughput):
             console.print(f"{stage.name}: {callback.summary()}")
+    finish_training(policy, cfg.model)
     if trainer.is_global_zero:
         models.export(policy, cfg.model, checkpoint, stage.name)
     return policy

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import lightning as L
-import torch
-from torch import nn
+from torch import Tensor
 
 from learnat.benchmarks.types import Benchmark
 from learnat.errors import LearnatError
 from learnat.synthesis.tree import Step, read_trees, solved_paths
+from learnat.training.batches import TokenBatch
 from learnat.training.encoding import PromptEncoder
 from learnat.training.packing import Item, Packing, StepLoader, shared_tries
-from learnat.training.reference import reference_logprobs, with_reference
+from learnat.training.reference import with_reference
 from learnat.training.selection import PairSelection, TrieBuilder
-from learnat.training.tries import join
+from learnat.training.tries import TokenTrie, join
 
 
 class DecompositionDataModule(L.LightningDataModule):
@@ -112,13 +112,21 @@ class DecompositionDataModule(L.LightningDataModule):
             f"{self.dropped} longer than the context of {self.context_length} tokens)"
         )
 
-    def add_reference(self, model: nn.Module, device: torch.device | str, advance: Callable[[int], None]) -> None:
-        """Give every step the log-prob that ``model``, the policy before its first step, assigns to it."""
-        groups = shared_tries(self.items, self.packing.questions_per_trie)
+    def reference_tries(self) -> list[TokenTrie]:
+        """All items as shared tries, in the order in which ``set_reference`` expects their steps' log-probs."""
+        return [join([item.trie for item in group]) for group in self._groups()]
+
+    def reference_batches(self) -> Iterator[TokenBatch]:
+        """One forward pass for each of ``reference_tries``."""
         pad_id = self.encoder.tokenizer.pad_token_id
-        batches = (self.packing.batch([join([item.trie for item in group])], pad_id) for group in groups)
-        logprobs = reference_logprobs(model, batches, device, advance)
-        ordered = [item for group in groups for item in group]
+        return (self.packing.batch([trie], pad_id) for trie in self.reference_tries())
+
+    def set_reference(self, logprobs: Tensor) -> None:
+        """Give every supervised step its reference log-prob; ``logprobs`` [N] in the order of ``reference_tries``."""
+        ordered = [item for group in self._groups() for item in group]
         tries = with_reference([item.trie for item in ordered], logprobs)
         # In place: the loader that Lightning may hold already sees the same list.
         self.items[:] = [Item(item.db_id, trie) for item, trie in zip(ordered, tries, strict=True)]
+
+    def _groups(self) -> list[list[Item]]:
+        return shared_tries(self.items, self.packing.questions_per_trie)

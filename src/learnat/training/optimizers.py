@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from torch import nn
 from torch.optim import AdamW, Muon, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from learnat.training.adapters import is_adapted
 from learnat.training.logprobs import causal_lm
 
 
@@ -61,9 +62,18 @@ def muon_adamw(
 
 
 def adamw(
-    model: nn.Module, lr: float, weight_decay: float = 0.0, betas: tuple[float, float] = (0.9, 0.999)
+    model: nn.Module,
+    lr: float | Mapping[str, float],
+    weight_decay: float = 0.0,
+    betas: tuple[float, float] = (0.9, 0.999),
 ) -> Optimizer:
-    """AdamW on all trained parameters."""
+    """AdamW on all trained parameters.
+
+    ``lr`` is one rate, or ``{"lora": …, "full": …}``: adapters, which begin at zero, bear far larger rates than
+    pretrained weights.
+    """
+    if isinstance(lr, Mapping):
+        lr = lr["lora"] if is_adapted(model) else lr["full"]
     return AdamW(_trained(model.parameters()), lr=lr, weight_decay=weight_decay, betas=tuple(betas))  # type: ignore[arg-type]
 
 

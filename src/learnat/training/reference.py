@@ -1,7 +1,8 @@
-"""Reference log-probabilities, computed once before preference training.
+"""The reference policy: which one is sound, and its log-probabilities, computed once before preference training.
 
-In every legal set-up the reference policy *is* the policy before its first step (the base model, the SFT adapter, or
-the SFT weights), so one pass of the fresh policy gives them and no second model is held.
+In every legal set-up the reference *is* the policy before its first step (the base model, the SFT adapter, or the SFT
+weights), so one pass of the fresh policy gives them. Not even ``frozen`` holds a second copy of the weights: by the
+time training moves them, the log-probs are known.
 """
 
 from __future__ import annotations
@@ -12,9 +13,51 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from learnat.errors import LearnatError, nearest
 from learnat.training.batches import TokenBatch
 from learnat.training.logprobs import node_logprobs, token_logprobs
 from learnat.training.tries import TokenTrie
+
+REFERENCES = {
+    "base": "the base model with adapters off",
+    "stacked": "the SFT adapter, frozen, under the one that is trained",
+    "frozen": "the weights before the first step",
+}
+
+NO_WARM_START, SFT_ADAPTER_START, SFT_FULL_START = "none", "an SFT adapter", "full SFT weights"
+
+# What preference training starts from → (reference under LoRA, reference in full fine-tuning); None: no sound one.
+LEGAL: dict[str, tuple[str | None, str | None]] = {
+    NO_WARM_START: ("base", "frozen"),
+    SFT_ADAPTER_START: ("stacked", None),
+    SFT_FULL_START: ("base", "frozen"),
+}
+
+
+def choose_reference(wanted: str, start: str, lora: bool) -> str:
+    """The reference for a warm start (a key of ``LEGAL``) and the way of training.
+
+    ``wanted`` is ``auto``, which takes the table's cell, or that cell by its name. Raises ``LearnatError`` for
+    anything else.
+    """
+    if wanted not in ("auto", *REFERENCES):
+        raise LearnatError(f"reference={wanted!r} is not known. {nearest(wanted, ('auto', *REFERENCES))}")
+    legal = LEGAL[start][0 if lora else 1]
+    if legal is None:
+        raise LearnatError(
+            f"The warm start is {start}, but model.lora.enabled=false asks for full fine-tuning: that combination has "
+            f"no sound reference. With model.lora.enabled=true it is reference={LEGAL[start][0]}; to train all "
+            "weights, warm-start from full ones (reference=frozen)."
+        )
+    if wanted not in ("auto", legal):
+        other = LEGAL[start][1 if lora else 0]
+        alternative = f", with model.lora.enabled={str(not lora).lower()} reference={other}" if other else ""
+        raise LearnatError(
+            f"reference={wanted} ({REFERENCES[wanted]}) is not sound here: with warm start {start} and "
+            f"model.lora.enabled={str(lora).lower()} only reference={legal} ({REFERENCES[legal]}) is{alternative}. "
+            "reference=auto takes what is sound."
+        )
+    return legal
 
 
 @torch.no_grad()

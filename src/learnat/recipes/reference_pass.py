@@ -1,0 +1,63 @@
+"""The reference log-probs of a preference stage: read from the cache, or computed and kept there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import lightning as L
+from omegaconf import DictConfig
+from rich.console import Console
+from torch import Tensor
+
+from learnat.recipes.scoring import progress_bar
+from learnat.training.attention import ATTENTION_NAME
+from learnat.training.datamodule import DecompositionDataModule
+from learnat.training.logprobs import causal_lm
+from learnat.training.models import Policy
+from learnat.training.reference import reference_logprobs
+from learnat.training.reference_cache import ReferenceCache, cache_key
+
+
+def add_reference(
+    cfg: DictConfig,
+    stage: str,
+    policy: Policy,
+    data: DecompositionDataModule,
+    trainer: L.Trainer,
+    console: Console,
+) -> None:
+    """Give every step in ``data`` the log-prob that ``policy``, prepared but before its first step, assigns to it."""
+    settings: dict[str, str | int | None] = {
+        "weights": policy.source,
+        "quantization": policy.quantization,
+        "dtype": str(causal_lm(policy.model).dtype),
+        "precision": str(trainer.precision),
+        "device": trainer.strategy.root_device.type,
+        "attention": ATTENTION_NAME,
+        "layout": data.packing.layout,
+        "length_bucket": data.packing.length_bucket,
+    }
+    cache = ReferenceCache(Path(cfg.cache_dir) / "reference", cache_key(data.reference_tries(), settings))
+    try:
+        logprobs = cache.read(data.supervised_nodes)
+    except ValueError as error:
+        console.print(f"{stage}: {cache.path} is damaged ({error}); its reference log-probs are computed again")
+        logprobs = None
+    if logprobs is None:
+        logprobs = _computed(stage, policy, data, trainer, console)
+        cache.write(logprobs)
+    else:
+        console.print(f"{stage}: reference log-probs of {len(logprobs):,} steps read from {cache.path}")
+    data.set_reference(logprobs)
+
+
+def _computed(
+    stage: str, policy: Policy, data: DecompositionDataModule, trainer: L.Trainer, console: Console
+) -> Tensor:
+    device = trainer.strategy.root_device
+    policy.model.to(device)
+    with (
+        progress_bar(f"{stage}: reference log-probs", data.supervised_nodes, console) as bar,
+        trainer.precision_plugin.forward_context(),
+    ):
+        return reference_logprobs(policy.model, data.reference_batches(), device, bar)
