@@ -232,9 +232,9 @@ def test_reference_logprobs_are_computed_once(tmp_path: Path, cache: Path, capsy
             ["model.lora.enabled=false"],
             "no sound reference. With model.lora.enabled=true it is reference=stacked",
         ),
-        ({"kind": "adapter"}, ["reference=base"], "only reference=stacked (the SFT adapter, frozen"),
-        ({"kind": "full"}, ["reference=stacked"], "only reference=base (the base model"),
-        ({"kind": "full"}, ["reference=base", "model.lora.enabled=false"], "only reference=frozen"),
+        ({"kind": "adapter"}, ["reference=base"], "it must be reference=stacked (the SFT adapter, frozen"),
+        ({"kind": "full"}, ["reference=stacked"], "it must be reference=base (the base model"),
+        ({"kind": "full"}, ["reference=base", "model.lora.enabled=false"], "it must be reference=frozen"),
         ({"kind": "full", "model": "qwen7b"}, [], "was trained with model=qwen7b, but the command says model=qwen0_5b"),
         (
             {"kind": "adapter", "quantization": "nf4"},
@@ -268,11 +268,11 @@ def test_a_warm_start_without_a_sound_reference_is_refused_at_once(
         (["warm_start=none", "warm_start.checkpoint=x"], "leave warm_start.checkpoint out"),
         (
             ["reference=stacked"],
-            "only reference=frozen (the weights before the first step) is, with model.lora.enabled=",
+            "it must be reference=frozen (the weights before the first step), which",
         ),
         (
             ["warm_start=none", "reference=base"],
-            "with warm start none and model.lora.enabled=false only reference=froz",
+            "with warm start none and model.lora.enabled=false it must be reference=frozen",
         ),
         (["reference=forzen"], "Did you mean 'frozen'"),
         (["model.lora.enabled=true"], "no published weights for an adapter to be over"),

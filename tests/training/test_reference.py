@@ -132,7 +132,9 @@ def test_any_other_reference_is_refused_and_the_sound_one_named(start: str, lora
     if kind is not None:
         assert choose_reference("auto", start, lora) == choose_reference(kind, start, lora) == kind
     for wanted in {*REFERENCES, "auto"} - ({kind, "auto"} if kind else set()):
-        with pytest.raises(LearnatError, match=f"only reference={kind} " if kind else "no sound reference.*=stacked"):
+        with pytest.raises(
+            LearnatError, match=f"must be reference={kind} " if kind else "no sound reference.*=stacked"
+        ):
             choose_reference(wanted, start, lora)
 
 

@@ -50,12 +50,10 @@ def choose_reference(wanted: str, start: str, lora: bool) -> str:
             "weights, warm-start from full ones (reference=frozen)."
         )
     if wanted not in ("auto", legal):
-        other = LEGAL[start][1 if lora else 0]
-        alternative = f", with model.lora.enabled={str(not lora).lower()} reference={other}" if other else ""
         raise LearnatError(
             f"reference={wanted} ({REFERENCES[wanted]}) is not sound here: with warm start {start} and "
-            f"model.lora.enabled={str(lora).lower()} only reference={legal} ({REFERENCES[legal]}) is{alternative}. "
-            "reference=auto takes what is sound."
+            f"model.lora.enabled={str(lora).lower()} it must be reference={legal} ({REFERENCES[legal]}), which "
+            "reference=auto takes."
         )
     return legal
 
