@@ -1,0 +1,53 @@
+"""The training benchmarks run from end to end on a CPU, on made-up tries and on the file of real ones."""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("trl")
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(script: str, *arguments: str) -> str:
+    """What a script of benchmarks/ prints."""
+    # With more threads than free cores OpenMP's waiting costs many times the tiny model's work.
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(ROOT / "benchmarks" / script), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        found = list(csv.DictReader(file))
+    assert all(not row["error"] and float(row["rate"]) > 0 for row in found), found
+    return found
+
+
+def positions_a_pair(row: dict[str, str]) -> float:
+    return float(row["fed_tokens"]) / float(row["items"])
+
+
+def test_preference_beside_trl(tmp_path: Path) -> None:
+    said = run("preference.py", "--shape", "tiny", "--cases", "b", "--out", str(tmp_path))
+    sides = {row["side"]: row for row in rows(tmp_path / "preference.csv")}
+    assert sides.keys() == {"ours", "TRL"}
+    assert positions_a_pair(sides["ours"]) < positions_a_pair(sides["TRL"])
+    errors = [float(error) for error in re.findall(r"relative error (\S+)", said)]
+    assert len(errors) == 2 and max(errors) < 1e-5  # packed against padded, ours against TRL's
+
+
+def test_sft_on_tokenised_tries(tmp_path: Path) -> None:
+    tries = tmp_path / "tries.jsonl"
+    run("speed/tokenised.py", str(tries), "data.limit=16", f"cache_dir={tmp_path}", "workers=1")
+    run("sft.py", "--shape", "tiny", "--data", str(tries), "--out", str(tmp_path))
+    assert {row["side"] for row in rows(tmp_path / "sft.csv")} == {"packed", "padded"}
