@@ -259,7 +259,7 @@ def test_a_warm_start_without_a_sound_reference_is_refused_at_once(
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["trainer=ddp"], "2 devices at once is not supported yet"),
+        (["trainer=ddp"], "asks for 2 processes, but 1 was started: use torchrun --nproc-per-node=2"),
         (["trainer=gpu"], "sees no GPU"),
         (["packing.layout=pakced"], "Did you mean 'packed'"),
         (["inference.device=gpu"], "inference.device='gpu' is not known"),

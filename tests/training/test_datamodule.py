@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from learnat.training.batches import TokenBatch
-from learnat.training.packing import Item, Packing, StepLoader
+from learnat.training.packing import Item, Packing, StepLoader, shares
 from learnat.training.tries import TokenTrie, TrieNode
 
 
@@ -79,6 +79,33 @@ def test_ranks_share_a_step() -> None:
     whole = questions_of(StepLoader(items([4, 4, 4, 4]), packing, 0, seed=1))
     halves = [questions_of(loader) for loader in ranks]
     assert [sorted(a + b) for a, b in zip(*halves, strict=True)] == whole
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    databases=st.lists(st.integers(1, 9), min_size=1, max_size=5),
+    per_step=st.integers(1, 4),
+    budget=st.integers(1, 40),
+    world=st.integers(1, 4),
+)
+def test_ranks_make_equally_many_packs_and_idle_ones_weigh_nothing(
+    databases: list[int], per_step: int, budget: int, world: int
+) -> None:
+    packing = Packing("packed", 3, per_step, budget)
+    whole = StepLoader(items(databases), packing, 0, seed=1)
+    ranks = [StepLoader(items(databases), packing, 0, seed=1, rank=r, world=world) for r in range(world)]
+    for one, *shared in zip(whole, *ranks, strict=True):
+        assert len({len(packs) for packs in shared}) == 1
+        batches = [batch for packs in shared for batch in packs]
+        assert sum(batch.tokens for batch in batches) == sum(batch.tokens for batch in one)
+        weights = sum(float(batch.node_weight.sum()) for batch in batches)
+        assert weights == sum(float(batch.node_weight.sum()) for batch in one)
+        assert all(batch.tokens or float(batch.node_weight.sum()) == 0 == len(batch.margin) for batch in batches)
+
+
+def test_ranks_share_positions_and_not_tries() -> None:
+    assert shares([10, 1, 9, 4, 4, 1], 2) == [[0, 4, 5], [1, 2, 3]]
+    assert shares([5], 3) == [[0], [], []]
 
 
 def test_packs_keep_to_the_budget() -> None:

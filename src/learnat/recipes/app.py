@@ -27,6 +27,7 @@ from learnat.recipes.launchers import let_jobs_spawn
 from learnat.recipes.provenance import FILE_NAME, write_provenance
 from learnat.recipes.sweep import objective, print_run_folder
 from learnat.reporting.jobs import ERROR_FILE
+from learnat.training import ranks
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +51,7 @@ def launch(recipe: Recipe, config_name: str, config_dir: Path) -> None:
         elsewhere = arguments.config_path or arguments.config_dir
         if arguments.overrides and not elsewhere:
             check_overrides(config_dir, arguments.config_name or config_name, arguments.overrides)
+        ranks.share_start()
         hydra.main(version_base="1.3", config_path=str(config_dir.resolve()), config_name=config_name)(job)()
     except LearnatError as error:
         if _full_errors():
@@ -65,15 +67,13 @@ def _run_job(recipe: Recipe, cfg: DictConfig) -> float | None:
     """One job in its folder. In a sweep a failed job leaves its error there and the others go on."""
     sweeping = HydraConfig.get().mode == RunMode.MULTIRUN
     folder = Path(HydraConfig.get().runtime.output_dir)
-    # Under torchrun every rank runs the same command: the first one speaks for all.
-    first_rank = os.environ.get("RANK", "0") == "0"
     code = 0
     let_jobs_spawn()
     (folder / ERROR_FILE).unlink(missing_ok=True)
     try:
         _complete(cfg, folder)
         # A rerun in the same folder may be refused: what describes the earlier run stays until the recipe goes on.
-        if first_rank and not (folder / FILE_NAME).exists():
+        if ranks.is_first() and not (folder / FILE_NAME).exists():
             write_provenance(folder, cfg)
         recipe(cfg)
         return objective(folder) if sweeping else None
@@ -89,7 +89,7 @@ def _run_job(recipe: Recipe, cfg: DictConfig) -> float | None:
     finally:
         if "wandb" in sys.modules:
             sys.modules["wandb"].finish(exit_code=code)
-        if first_rank and not sweeping:
+        if ranks.is_first() and not sweeping:
             print_run_folder(folder)
 
 

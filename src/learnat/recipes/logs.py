@@ -6,6 +6,8 @@ import logging
 
 from rich.console import Console
 
+from learnat.training import ranks
+
 
 class ConsoleHandler(logging.Handler):
     """Prints ``learnat`` messages and other libraries' errors through rich, so that progress bars survive them.
@@ -18,7 +20,8 @@ class ConsoleHandler(logging.Handler):
         self.errors = Console(stderr=True)
 
     def filter(self, record: logging.LogRecord) -> bool:
-        ours = record.name == "learnat" or record.name.startswith("learnat.")
+        # What a rank merely informs of, the first one says too.
+        ours = ranks.is_first() and (record.name == "learnat" or record.name.startswith("learnat."))
         return (ours or record.levelno >= logging.ERROR) and bool(super().filter(record))
 
     def emit(self, record: logging.LogRecord) -> None:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import lightning as L
+import torch
 from omegaconf import DictConfig
 from rich.console import Console
 from torch import Tensor
 
 from learnat.recipes.scoring import progress_bar
+from learnat.training import ranks
 from learnat.training.attention import ATTENTION_NAME
 from learnat.training.datamodule import DecompositionDataModule
 from learnat.training.logprobs import causal_lm
 from learnat.training.models import Policy
 from learnat.training.reference import reference_logprobs
 from learnat.training.reference_cache import ReferenceCache, cache_key
+from learnat.training.tries import TokenTrie
 
 
 def add_reference(
@@ -32,20 +36,26 @@ def add_reference(
         "quantization": policy.quantization,
         "dtype": str(causal_lm(policy.model).dtype),
         "precision": str(trainer.precision),
+        "compute_dtype": str(getattr(trainer.strategy, "compute_dtype", None)),
         "device": trainer.strategy.root_device.type,
         "attention": ATTENTION_NAME,
         "layout": data.packing.layout,
         "length_bucket": data.packing.length_bucket,
     }
     cache = ReferenceCache(Path(cfg.cache_dir) / "reference", cache_key(data.reference_tries(), settings))
-    try:
-        logprobs = cache.read(data.supervised_nodes)
-    except ValueError as error:
-        console.print(f"{stage}: {cache.path} is damaged ({error}); its reference log-probs are computed again")
-        logprobs = None
+
+    def read() -> Tensor | None:
+        try:
+            return cache.read(data.supervised_nodes)
+        except ValueError as error:
+            console.print(f"{stage}: {cache.path} is damaged ({error}); its reference log-probs are computed again")
+            return None
+
+    # The first rank decides for all: one that found a file where another found none would wait for it for ever.
+    logprobs = ranks.on_first(read)
     if logprobs is None:
         logprobs = _computed(stage, policy, data, trainer, console)
-        cache.write(logprobs)
+        ranks.on_first(partial(cache.write, logprobs))
     else:
         console.print(f"{stage}: reference log-probs of {len(logprobs):,} steps read from {cache.path}")
     data.set_reference(logprobs)
@@ -60,4 +70,9 @@ def _computed(
         progress_bar(f"{stage}: reference log-probs", data.supervised_nodes, console) as bar,
         trainer.precision_plugin.forward_context(),
     ):
-        return reference_logprobs(policy.model, data.reference_batches(), device, bar)
+
+        def of_trie(trie: TokenTrie) -> Tensor:
+            batch = data.reference_batch(trie)
+            return reference_logprobs(policy.model, [batch], device, lambda nodes: bar(nodes * ranks.count()))
+
+        return torch.cat(ranks.spread(of_trie, data.reference_tries()))

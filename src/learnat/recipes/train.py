@@ -6,21 +6,20 @@ goes on where it stopped.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import lightning as L
-import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from learnat.benchmarks.types import Benchmark
-from learnat.errors import LearnatError
+from learnat.recipes.devices import check_devices
 from learnat.recipes.given_trees import check_trees, trees_record
 from learnat.recipes.provenance import keep_settings, write_provenance
 from learnat.recipes.reference_pass import add_reference
@@ -29,7 +28,7 @@ from learnat.recipes.start_checks import check_start
 from learnat.recipes.synthesize import ensure_trees
 from learnat.sql.execution import ExecutorPool
 from learnat.synthesis.tree import Step, read_trees
-from learnat.training import models
+from learnat.training import models, ranks
 from learnat.training.callbacks import resume_file
 from learnat.training.datamodule import DecompositionDataModule
 from learnat.training.encoding import PromptEncoder
@@ -39,9 +38,10 @@ from learnat.training.packing import Packing
 from learnat.training.preparation import finish_training, prepare_for_training
 from learnat.training.prompts import PromptStyle, example_text, step_text
 from learnat.training.selection import chosen_paths
+from learnat.training.sharding import FullySharded, gather
 from learnat.training.throughput import Throughput
 
-console = Console(soft_wrap=True)
+console = Console(soft_wrap=True, quiet=not ranks.is_first())
 
 
 @dataclass(frozen=True)
@@ -58,10 +58,13 @@ class Stage:
 
 
 def train(cfg: DictConfig) -> None:
-    """Trees, made if there are none → SFT → preference training, each stage scored; see conf/train.yaml."""
+    """Trees, made if there are none → SFT → preference training, each stage scored; see conf/train.yaml.
+
+    On several devices all ranks train; the first one alone makes trees, scores and writes.
+    """
     folder = Path(cfg.run_dir)
     L.seed_everything(cfg.seed, verbose=False)
-    _check_devices(cfg.trainer)
+    check_devices(cfg)
     check_start(cfg)
     models.check_available(cfg.model)
     generation, packing = instantiate(cfg.inference), Packing(**cfg.packing)
@@ -74,20 +77,21 @@ def train(cfg: DictConfig) -> None:
     if given is not None:
         console.print(check_trees(given, benchmark, cfg.data.train_split))
         record = trees_record(given)
-    keep_settings(folder, cfg, data_hash=data_hash, trees=record["digest"] if record is not None else None)
-    trees = given or ensure_trees(cfg, benchmark, cfg.data.train_split, Path(cfg.cache_dir))
+    digest = record["digest"] if record is not None else None
+    ranks.on_first(partial(keep_settings, folder, cfg, data_hash=data_hash, trees=digest))
+    trees = given or ranks.on_first(lambda: ensure_trees(cfg, benchmark, cfg.data.train_split, Path(cfg.cache_dir)))
     policy, done = _initial_policy(cfg, benchmark, style, trees)
     decoding = OmegaConf.to_container(cfg.inference)
     known = {"data_hash": data_hash, "prompt_hash": policy.style.hash, "trees": record or trees_record(trees)}
-    write_provenance(folder, cfg, decoding=decoding, **known)
+    ranks.on_first(partial(write_provenance, folder, cfg, decoding=decoding, **known))
     with ExecutorPool(cfg.workers, max_rows=cfg.executor.max_rows) as pool:
         scorer = Scorer(benchmark, cfg.data.eval_splits, generation, folder, pool, cfg.executor.timeout_s)
         if done != "untrained" or cfg.score_untrained:
-            scorer.score(done, policy)
+            ranks.on_first(partial(scorer.score, done, policy))
         for stage in _stages(cfg):
             policy = _run_stage(cfg, stage, policy, benchmark, trees, packing)
-            scorer.score(stage.name, policy)
-        scorer.report(f"Execution accuracy, %: {cfg.model.name}, {benchmark.name}")
+            ranks.on_first(partial(scorer.score, stage.name, policy))
+        ranks.on_first(partial(scorer.report, f"Execution accuracy, %: {cfg.model.name}, {benchmark.name}"))
     _log_scores(scorer.metrics)
 
 
@@ -128,6 +132,9 @@ def _run_stage(
     if (checkpoint / models.MANIFEST).is_file():
         console.print(f"{stage.name}: complete in {checkpoint.parent.parent.name}, read from there")
         return models.load(checkpoint, cfg.model.quantization)
+    if ranks.count() > 1:
+        # Scoring has drawn random numbers on the first rank alone; new weights must be the same on all.
+        L.seed_everything(cfg.seed, verbose=False)
     data = DecompositionDataModule(
         make_trees=lambda: trees,
         benchmark=benchmark,
@@ -153,12 +160,14 @@ def _run_stage(
         enable_model_summary=False,
     )
     prepare_for_training(policy, cfg.model, stage.name, trainer.strategy.root_device)
+    if isinstance(trainer.strategy, FullySharded):
+        trainer.strategy.shard(policy.model)
     if stage.is_preference:
         add_reference(cfg, stage.name, policy, data, trainer, console)
     total_steps = stage.optim.epochs * len(data.train_dataloader())
     if cfg.trainer.max_steps >= 0:
         total_steps = min(total_steps, cfg.trainer.max_steps)
-    _keep_metrics(folder)
+    ranks.on_first(partial(_keep_metrics, folder))
     for logger in trainer.loggers:
         logger.log_hyperparams({"config": OmegaConf.to_container(cfg)})
     try:
@@ -171,22 +180,12 @@ def _run_stage(
     for callback in trainer.callbacks:
         if isinstance(callback, Throughput):
             console.print(f"{stage.name}: {callback.summary()}")
+    if isinstance(trainer.strategy, FullySharded):
+        gather(policy.model)
     finish_training(policy, cfg.model)
-    if trainer.is_global_zero:
-        models.export(policy, cfg.model, checkpoint, stage.name)
-    return policy
-
-
-def _check_devices(trainer: DictConfig) -> None:
-    """Raise ``LearnatError`` at once, not after synthesis, for devices that cannot be trained on."""
-    devices = int(os.environ.get("WORLD_SIZE", trainer.devices * trainer.get("num_nodes", 1)))
-    if devices > 1:
-        # A step's loss is normalised over its packs, which are not counted across ranks: figures would be wrong.
-        raise LearnatError(f"Training on {devices} devices at once is not supported yet: use trainer=gpu (one GPU).")
-    if trainer.accelerator == "gpu" and not torch.cuda.is_available():
-        raise LearnatError(
-            "trainer.accelerator=gpu, but PyTorch sees no GPU here: use trainer=cpu, or another machine."
-        )
+    ranks.on_first(partial(models.export, policy, cfg.model, checkpoint, stage.name))
+    # A model that was sharded cannot run outside of its trainer any more.
+    return models.load(checkpoint, cfg.model.quantization) if isinstance(trainer.strategy, FullySharded) else policy
 
 
 def _keep_metrics(folder: Path) -> None:

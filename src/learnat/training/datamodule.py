@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import lightning as L
@@ -116,10 +116,9 @@ class DecompositionDataModule(L.LightningDataModule):
         """All items as shared tries, in the order in which ``set_reference`` expects their steps' log-probs."""
         return [join([item.trie for item in group]) for group in self._groups()]
 
-    def reference_batches(self) -> Iterator[TokenBatch]:
-        """One forward pass for each of ``reference_tries``."""
-        pad_id = self.encoder.tokenizer.pad_token_id
-        return (self.packing.batch([trie], pad_id) for trie in self.reference_tries())
+    def reference_batch(self, trie: TokenTrie) -> TokenBatch:
+        """The forward pass for one of ``reference_tries``."""
+        return self.packing.batch([trie], self.encoder.tokenizer.pad_token_id)
 
     def set_reference(self, logprobs: Tensor) -> None:
         """Give every supervised step its reference log-prob; ``logprobs`` [N] in the order of ``reference_tries``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -22,6 +23,12 @@ def causal_lm(model: Any) -> Any:
 def token_logprobs(model: nn.Module, batch: TokenBatch) -> Tensor:
     """Log-probs [T] of the batch's supervised tokens, in float32 at least; the LM head runs on these tokens only."""
     lm = causal_lm(model)
+    # A sharded model must know where its forward pass begins and ends: it brings a function of its own.
+    return getattr(lm, "sharded_token_logprobs", partial(unsharded_token_logprobs, lm))(batch)
+
+
+def unsharded_token_logprobs(lm: Any, batch: TokenBatch) -> Tensor:
+    """``token_logprobs`` of a transformers model whose parameters are whole."""
     mask, extra = batch.attention_mask, {}
     if batch.visibility is not None:
         # A 4-d mask is passed through untouched: without it transformers would build an L × L mask nobody reads.

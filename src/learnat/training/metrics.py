@@ -26,6 +26,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 
@@ -61,4 +62,5 @@ def gradient_norm(parameters: Iterable[nn.Parameter], bound: float) -> Tensor:
     norm = get_total_norm([parameter.grad for parameter in trained if parameter.grad is not None])
     if bound > 0:
         clip_grads_with_norm_(trained, bound, norm)
-    return norm
+    # Of a sharded model every rank has a part of the norm, too.
+    return norm.full_tensor() if isinstance(norm, DTensor) else norm

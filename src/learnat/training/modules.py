@@ -1,22 +1,25 @@
 """The Lightning modules: one for SFT, one for every preference loss, both over node log-probabilities.
 
 A training batch is one optimiser step: a list of packs that fit the token budget. Losses are normalised over the whole
-step, so that how it is cut into packs changes nothing; hence manual optimisation.
+step, on all ranks, so that how it is cut into packs and shared out changes nothing; hence manual optimisation.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import lightning as L
 import torch
+from lightning.pytorch.strategies import ParallelStrategy
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from learnat.errors import LearnatError
+from learnat.training import ranks
 from learnat.training.batches import TokenBatch
 from learnat.training.logprobs import node_logprobs, token_logprobs
 from learnat.training.losses import PairLogProbs, PreferenceLoss, SftLoss
@@ -60,7 +63,7 @@ class PolicyModule(L.LightningModule, ABC):
 
     @abstractmethod
     def step_total(self, packs: Sequence[TokenBatch]) -> Tensor:
-        """What the step's summed loss is divided by."""
+        """What the step's summed loss is divided by, as far as this rank's packs go."""
 
     @abstractmethod
     def pack_loss(self, batch: TokenBatch, total: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
@@ -70,11 +73,13 @@ class PolicyModule(L.LightningModule, ABC):
         optimizer, schedule = self.optimizers(), self.lr_schedulers()
         assert not isinstance(optimizer, list) and schedule is not None and not isinstance(schedule, list)
         optimizer.zero_grad()
-        total = self.step_total(packs)
+        total = ranks.total(self.step_total(packs))
         metrics: dict[str, Tensor] = {}
-        for batch in packs:
+        for position, batch in enumerate(packs, 1):
             loss, parts = self.pack_loss(batch, total)
-            self.manual_backward(loss)
+            with self._gradients_kept_back(unless=position == len(packs)):
+                # Gradients are averaged over ranks, but the step's loss is the ranks' sum.
+                self.manual_backward(loss * ranks.count())
             for name, value in {"loss": loss, **parts}.items():
                 metrics[name] = metrics.get(name, torch.zeros_like(value)) + value.detach()
         if self._gradient_clip > 0 or is_logged(self.global_step + 1, self.trainer.log_every_n_steps):
@@ -90,6 +95,16 @@ class PolicyModule(L.LightningModule, ABC):
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> list[TokenBatch]:
         # The loader pins its batches for a GPU: their copies then wait for nothing.
         return [pack.to(device, non_blocking=True) for pack in batch]
+
+    def _gradients_kept_back(self, unless: bool) -> AbstractContextManager[None]:
+        """Leaves a backward pass's gradients on their rank: DDP exchanges a step's sum once (FSDP every pack's)."""
+        strategy = self.trainer.strategy
+        if unless or not isinstance(strategy, ParallelStrategy):
+            return nullcontext()
+        return strategy.block_backward_sync()
+
+    def configure_model(self) -> None:
+        """Nothing: a model that is to be sharded is so before its reference pass. Lightning insists on the hook."""
 
     def configure_optimizers(self) -> Any:
         optimizer = self._optimizer(self.model)

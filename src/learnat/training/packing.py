@@ -7,7 +7,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from learnat.errors import LearnatError, nearest
 from learnat.training.batches import TokenBatch, make_batch
@@ -56,7 +56,8 @@ class Item:
 class StepLoader:
     """Yields optimiser steps, each a list of packs; one pass over it is an epoch, in an order of its own.
 
-    The order depends on the seed and the epoch alone. With several ranks, each takes its share of a step's tries.
+    The order depends on the seed and the epoch alone. With several ranks, each takes its share of a step's tries, and
+    all make the same number of packs of it: they know one another's shares, so that nothing has to be agreed upon.
     While a step is trained on, a thread builds the next one; ``pinned`` puts it into page-locked memory for a GPU.
     """
 
@@ -110,10 +111,20 @@ class StepLoader:
                     coming = builder.submit(self._build, plan[self.position])
                 yield packs
 
-    def _build(self, tries: list[list[Item]]) -> list[TokenBatch]:
-        mine = tries[self.rank :: self.world] or tries[:1]
-        packs = self._packs([join([item.trie for item in items]) for items in mine])
+    def _build(self, step: list[list[Item]]) -> list[TokenBatch]:
+        """This rank's packs of a step, filled up with idle ones to as many as the rank with the most has."""
+        tries = [join([item.trie for item in items]) for items in step]
+        sizes = [self.packing.positions(trie) for trie in tries]
+        plans = [self._packs([tries[i] for i in share]) for share in shares(sizes, self.world)]
+        packs = [self.packing.batch(pack, self.pad_id) for pack in plans[self.rank]]
+        if missing := max(map(len, plans)) - len(packs):
+            packs += [self._idle_pack(tries[sizes.index(min(sizes))])] * missing
         return [pack.pin_memory() for pack in packs] if self.pinned else packs
+
+    def _idle_pack(self, trie: TokenTrie) -> TokenBatch:
+        """A pack that adds nothing to loss, gradient or figures, for a rank whose collectives must match others'."""
+        blank = TokenTrie(tuple(replace(node, weight=0.0) for node in trie.nodes), questions=0)
+        return replace(self.packing.batch([blank], self.pad_id), tokens=0, logical_tokens=0)
 
     def _plan(self, epoch: int) -> list[list[list[Item]]]:
         """Steps of tries of items: within a step different databases, as long as they last."""
@@ -129,17 +140,28 @@ class StepLoader:
         rounds.sort(key=lambda pair: pair[0])
         return _steps([chunk for _, chunk in rounds], self.packing.databases_per_step)
 
-    def _packs(self, tries: list[TokenTrie]) -> list[TokenBatch]:
-        packs: list[list[TokenTrie]] = [[]]
+    def _packs(self, tries: Sequence[TokenTrie]) -> list[list[TokenTrie]]:
+        packs: list[list[TokenTrie]] = []
         used = 0
         for trie in tries:
             positions = self.packing.positions(trie)
-            if packs[-1] and used + positions > self.packing.token_budget:
+            if not packs or used + positions > self.packing.token_budget:
                 packs.append([])
                 used = 0
             packs[-1].append(trie)
             used += positions
-        return [self.packing.batch(pack, self.pad_id) for pack in packs]
+        return packs
+
+
+def shares(sizes: Sequence[int], ranks: int) -> list[list[int]]:
+    """Which of ``sizes`` each rank takes (ascending indices): the largest goes first, to the rank with least so far."""
+    load = [0] * ranks
+    mine: list[list[int]] = [[] for _ in range(ranks)]
+    for i in sorted(range(len(sizes)), key=lambda i: -sizes[i]):
+        least = load.index(min(load))
+        load[least] += sizes[i]
+        mine[least].append(i)
+    return [sorted(share) for share in mine]
 
 
 def _steps(chunks: list[list[Item]], width: int) -> list[list[list[Item]]]:

@@ -1,0 +1,74 @@
+"""Two processes under torchrun, over gloo on the CPU: what several devices must not change."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM
+
+from tests.training import ranks_worker
+
+ROOT = Path(__file__).parents[2]
+LAUNCH = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+ALIKE = [("ddp", "madpo-lora-sgd"), ("fsdp", "madpo-full-sgd"), ("fsdp", "sft-lora-sgd")]
+RESUMED = "madpo-full-adamw"
+CASES = [*(f"{strategy}-{rest}" for strategy, rest in ALIKE), f"fsdp-{RESUMED}@stop", f"fsdp-{RESUMED}@resume"]
+
+Steps = list[dict[str, float]]
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that two ranks leave after all ``CASES``."""
+    folder = tmp_path_factory.mktemp("two")
+    path = os.pathsep.join([str(ROOT / "src"), str(ROOT)])
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": path}
+    command = [sys.executable, *LAUNCH, str(ROOT / "tests/training/ranks_worker.py"), str(folder), *CASES]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+def figures(folder: Path, case: str) -> Steps:
+    return json.loads((folder / f"{case}.json").read_text())
+
+
+def same(steps: Steps, expected: Steps) -> bool:
+    """Whether all figures of all steps agree to float32 rounding."""
+    assert len(expected) == 6 and expected[-1]["train/loss"] < expected[0]["train/loss"]
+    return len(steps) == len(expected) and all(
+        step == pytest.approx(other, rel=2e-5, abs=2e-5) for step, other in zip(steps, expected, strict=True)
+    )
+
+
+@pytest.mark.parametrize(("strategy", "rest"), ALIKE)
+def test_two_ranks_log_the_figures_and_reach_the_weights_of_one(
+    tmp_path: Path, two: Path, strategy: str, rest: str
+) -> None:
+    expected = ranks_worker.run(f"one-{rest}", tmp_path)
+    assert same(figures(two, f"{strategy}-{rest}"), expected)
+    (ours,) = (two / f"{strategy}-{rest}").glob("exported/**/*model.safetensors")
+    (theirs,) = (tmp_path / f"one-{rest}").glob("exported/**/*model.safetensors")
+    one, both = load_file(theirs), load_file(ours)
+    assert one.keys() == both.keys()
+    for name, weight in one.items():
+        torch.testing.assert_close(both[name], weight, rtol=1e-4, atol=1e-5)
+
+
+def test_a_sharded_run_stopped_mid_epoch_resumes_on_the_path_of_one_rank(tmp_path: Path, two: Path) -> None:
+    before, after = (figures(two, f"fsdp-{RESUMED}@{mode}") for mode in ("stop", "resume"))
+    assert len(before) == ranks_worker.STOP
+    assert same(before + after, ranks_worker.run(f"one-{RESUMED}", tmp_path))
+
+
+def test_what_was_sharded_loads_in_plain_transformers(two: Path) -> None:
+    model, report = AutoModelForCausalLM.from_pretrained(two / f"fsdp-{RESUMED}" / "exported", output_loading_info=True)
+    assert type(model).__name__ == "Qwen2ForCausalLM"
+    assert not report["missing_keys"] and not report["unexpected_keys"]
