@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import lightning as L
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, Checkpoint
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -104,20 +103,30 @@ def _total(trainer: L.Trainer) -> int:
     return int(trainer.estimated_stepping_batches)
 
 
-class ResumePoint(ModelCheckpoint):
-    """Keeps the stage's newest state on disk, written every ``minutes``: a rerun in the same folder goes on there."""
+class ResumePoint(Checkpoint):
+    """Keeps the stage's newest state on disk, written every ``minutes``: a rerun in the same folder goes on there.
+
+    The file is replaced atomically, so that a kill at any instant leaves the old one or the new one. (Lightning's own
+    ``ModelCheckpoint(train_time_interval=…)`` never saves under manual optimisation.)
+    """
 
     def __init__(self, minutes: float = 2.0) -> None:
-        super().__init__(
-            filename=RESUME_FILE,
-            train_time_interval=timedelta(minutes=minutes),
-            save_top_k=1,
-            enable_version_counter=False,
-        )
+        self.seconds = 60 * minutes
+        self._saved = 0.0
 
-    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        self.dirpath = trainer.default_root_dir
-        super().setup(trainer, pl_module, stage)
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._saved = time.monotonic()
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        due = time.monotonic() - self._saved >= self.seconds
+        if trainer.world_size > 1:
+            # All ranks take part in a save, and their clocks differ.
+            due = trainer.strategy.broadcast(due)
+        if due:
+            trainer.save_checkpoint(Path(trainer.default_root_dir) / f"{RESUME_FILE}.ckpt")
+            self._saved = time.monotonic()
 
 
 def resume_file(folder: Path) -> Path | None:

@@ -55,6 +55,7 @@ class PolicyModule(L.LightningModule, ABC):
         self._schedule = schedule
         self._gradient_clip = gradient_clip
         self._total_steps = total_steps
+        self._seed = torch.initial_seed()
         self.step_metrics = StepMetrics()
         self.learning_rate = 0.0
         """The rate of the newest step."""
@@ -73,6 +74,8 @@ class PolicyModule(L.LightningModule, ABC):
         optimizer, schedule = self.optimizers(), self.lr_schedulers()
         assert not isinstance(optimizer, list) and schedule is not None and not isinstance(schedule, list)
         optimizer.zero_grad()
+        # Dropout is drawn from seed, step and rank alone: a resumed run draws what an undisturbed one would have.
+        torch.manual_seed(self._seed + self.trainer.world_size * self.global_step + self.global_rank)
         total = ranks.total(self.step_total(packs))
         metrics: dict[str, Tensor] = {}
         for position, batch in enumerate(packs, 1):
