@@ -34,13 +34,15 @@ FAMILIES = {
 }
 
 
-def tiny_model(family: str = "qwen2", dtype: torch.dtype = torch.float64, tied: bool = False) -> PreTrainedModel:
+def tiny_model(
+    family: str = "qwen2", dtype: torch.dtype = torch.float64, tied: bool = False, vocabulary: int = VOCABULARY
+) -> PreTrainedModel:
     """Two layers with grouped-query attention and random weights."""
     register()
     config_class, model_class = FAMILIES[family]
     torch.manual_seed(0)
     config = config_class(
-        vocab_size=VOCABULARY,
+        vocab_size=vocabulary,
         hidden_size=32,
         intermediate_size=48,
         num_hidden_layers=2,
@@ -56,16 +58,27 @@ def tiny_model(family: str = "qwen2", dtype: torch.dtype = torch.float64, tied: 
     return model_class(config).to(dtype)
 
 
-def with_lora(model: PreTrainedModel, dropout: float = 0.0) -> PeftModel:
-    """``model`` under a LoRA adapter on all linear layers that is not zero, as after some training."""
+def lora_config(dropout: float = 0.0) -> LoraConfig:
+    """An adapter on all linear layers."""
+    return LoraConfig(r=4, lora_alpha=8, lora_dropout=dropout, target_modules="all-linear", task_type="CAUSAL_LM")
+
+
+def move_adapter(adapted: PeftModel) -> None:
+    """Make the adapter differ from zero, as after some training, in the base model's precision."""
     torch.manual_seed(1)
-    dtype = model.dtype
-    config = LoraConfig(r=4, lora_alpha=8, lora_dropout=dropout, target_modules="all-linear", task_type="CAUSAL_LM")
-    adapted = get_peft_model(model, config)
     for name, parameter in adapted.named_parameters():
+        if "lora_" in name:
+            parameter.data = parameter.data.to(adapted.dtype)
         if "lora_B" in name:
             nn.init.normal_(parameter, std=0.1)
-    return adapted.to(dtype)
+
+
+def with_lora(model: PreTrainedModel, dropout: float = 0.0) -> PeftModel:
+    """``model`` under a LoRA adapter that is not zero."""
+    torch.manual_seed(1)
+    adapted = get_peft_model(model, lora_config(dropout))
+    move_adapter(adapted)
+    return adapted
 
 
 def use_float64_norms(model: nn.Module) -> None:
@@ -100,13 +113,13 @@ def random_trie(rng: random.Random, questions: int = 2, depth: int = 3, siblings
     return TokenTrie(tuple(nodes), tuple(pairs), questions)
 
 
-def items(count: int = 10) -> list[Item]:
-    """Questions of two databases, each database with a schema of its own."""
+def items(databases: int = 2, questions: int = 10) -> list[Item]:
+    """``questions`` questions in all, each database with a schema of its own."""
     rng = random.Random(0)
     made = []
-    for database in range(2):
+    for database in range(databases):
         root = random_trie(rng).nodes[0]
-        for _ in range(count // 2):
+        for _ in range(questions // databases):
             trie = random_trie(rng, questions=1)
             made.append(Item(str(database), type(trie)((root, *trie.nodes[1:]), trie.pairs)))
     return made

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import signal
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -23,7 +22,7 @@ from learnat.training.modules import PolicyModule, PreferenceModule, SftModule
 from learnat.training.optimizers import warmup_cosine
 from learnat.training.packing import Item, Packing, StepLoader
 from learnat.training.reference import reference_logprobs, with_reference
-from tests.training.conftest import random_trie, tiny_model, with_lora
+from tests.training.conftest import items, tiny_model, with_lora
 
 PACKING = Packing("packed", questions_per_trie=2, databases_per_step=2, token_budget=80)
 EPOCHS, STEPS = 3, 9
@@ -38,18 +37,6 @@ def steady_adamw(model: nn.Module) -> Optimizer:
     """
     trained = (parameter for parameter in model.parameters() if parameter.requires_grad)
     return AdamW(trained, lr=1e-3, eps=1e-6, weight_decay=0.0)
-
-
-def items(databases: int = 2, questions: int = 10, seed: int = 0) -> list[Item]:
-    """``questions`` questions in all, each database with a schema of its own."""
-    rng = random.Random(seed)
-    made = []
-    for database in range(databases):
-        root = random_trie(rng).nodes[0]
-        for _ in range(questions // databases):
-            trie = random_trie(rng, questions=1)
-            made.append(Item(str(database), replace(trie, nodes=(root, *trie.nodes[1:]))))
-    return made
 
 
 def referenced(model: nn.Module, data: Sequence[Item]) -> list[Item]:
@@ -67,9 +54,11 @@ class LossPath(L.Callback):
         self.path = path
         self.kill_after = kill_after
 
-    def on_train_batch_end(self, trainer: L.Trainer, *args: Any) -> None:
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *args: Any) -> None:
+        assert isinstance(pl_module, PolicyModule)
+        loss = pl_module.step_metrics.take()["loss"].item()
         with self.path.open("a") as file:
-            file.write(f"{trainer.global_step} {float(trainer.callback_metrics['loss'])!r}\n")
+            file.write(f"{trainer.global_step} {loss!r}\n")
         if trainer.global_step == self.kill_after:
             os.kill(os.getpid(), signal.SIGKILL)
 
@@ -87,6 +76,7 @@ def run(
     optimizer: Callable[[nn.Module], Optimizer] = steady_adamw,
     dropout: float = 0.0,
     kill_after: int | None = None,
+    max_steps: int = -1,
 ) -> list[float]:
     """The losses of a run of a fresh float32 model in ``folder``, which goes on where an earlier one there stopped."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -109,6 +99,7 @@ def run(
     trainer = L.Trainer(
         accelerator="cpu",
         max_epochs=EPOCHS,
+        max_steps=max_steps,
         logger=False,
         callbacks=[LossPath(path, kill_after), ResumePoint(minutes=0)],
         default_root_dir=folder,

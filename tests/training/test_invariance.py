@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from learnat.training.optimizers import muon_adamw
-from learnat.training.packing import Item, Packing, StepLoader
+from learnat.training.packing import Packing, StepLoader
 from learnat.training.tries import TokenTrie
-from tests.training.runs import EPOCHS, PACKING, STEPS, items, run
+from tests.training.conftest import items
+from tests.training.runs import EPOCHS, PACKING, STEPS, run
 
 TOLERANCE = 1e-6
 """Relative, at every step: some 16 units in the last place of a float32 loss; up to 6 were seen in 16 models."""

@@ -29,7 +29,7 @@ from learnat.training.reference import LEGAL, REFERENCES, choose_reference, refe
 from learnat.training.tries import TokenTrie
 from tests.training.conftest import random_trie
 from tests.training.policies import hub_settings, plain_logprobs, save_base, sft_checkpoint
-from tests.training.test_modules import Losses
+from tests.training.runs import LossPath, read_path
 
 ALPHA = 2.0
 CELLS = [(start, lora, kind) for start, row in LEGAL.items() for lora, kind in zip((True, False), row, strict=True)]
@@ -71,14 +71,14 @@ def train(policy: Policy, tries: list[TokenTrie], folder: Path) -> list[float]:
         gradient_clip=1.0,
         total_steps=3,
     )
-    losses = Losses()
+    path = folder / "losses.txt"
     trainer = L.Trainer(
-        accelerator="cpu", max_epochs=3, logger=False, callbacks=[losses], default_root_dir=folder,
+        accelerator="cpu", max_epochs=3, logger=False, callbacks=[LossPath(path)], default_root_dir=folder,
         enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
     )  # fmt: skip
     items = [Item(str(i), trie) for i, trie in enumerate(tries)]
     trainer.fit(module, StepLoader(items, Packing("packed", 16, 8, 10_000), 0, seed=1))
-    return losses.values
+    return [loss for _, loss in read_path(path)]
 
 
 @pytest.mark.parametrize(("start", "lora", "kind"), SOUND, ids=[f"{s}-lora={x}-{k}" for s, x, k in SOUND])

@@ -99,7 +99,10 @@ class DpoLoss(PreferenceLoss):
 
 
 class IpoLoss(PreferenceLoss):
-    """Azar et al. 2023, eq. 17: (h/β − 1/(2β))², on log-prob sums."""
+    """Azar et al. 2023, eq. 17: (h/β − 1/(2β))², on log-prob sums.
+
+    TRL's ``ipo`` averages each log-ratio over its tokens instead, so that its values and its β are not comparable.
+    """
 
     name = "ipo"
 
