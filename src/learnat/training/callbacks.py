@@ -125,7 +125,8 @@ class ResumePoint(Checkpoint):
             # All ranks take part in a save, and their clocks differ.
             due = trainer.strategy.broadcast(due)
         if due:
-            trainer.save_checkpoint(Path(trainer.default_root_dir) / f"{RESUME_FILE}.ckpt")
+            path = Path(trainer.default_root_dir) / f"{RESUME_FILE}.ckpt"
+            trainer.save_checkpoint(path, weights_only=False)  # the optimiser and the loader go with them
             self._saved = time.monotonic()
 
 
