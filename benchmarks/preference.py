@@ -45,6 +45,8 @@ class Bench:
     device: torch.device
     report: Report
     quick: bool
+    known: list[Setting]
+    """TRL's settings to measure instead of a scan."""
     deadline: float
     """time.monotonic() after which no further setting starts."""
 
@@ -56,7 +58,10 @@ class Bench:
         self.check_logprobs(rows)
         first, *others = ours.variants(list(self.case.budgets), self.quick, self.device)
         self.measure_ours(first)
-        whole = {setting: self.measure_theirs(rows, replace(setting, whole_step=True)) for setting in self.scan(rows)}
+        whole = {
+            setting: self.measure_theirs(rows, replace(setting, whole_step=True))
+            for setting in self.known or self.scan(rows)
+        }
         if whole and not self.quick:
             # The faster one alone: compiling the whole model takes minutes.
             best = max(whole, key=lambda setting: whole[setting])
@@ -131,6 +136,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, help="real tries for case d")
     parser.add_argument("--out", type=Path, help="folder for preference.csv, which is added to")
     parser.add_argument("--quick", action="store_true", help="without TRL's torch_compile and some of our variants")
+    parser.add_argument("--trl", default="", help="batch sizes instead of a scan, c for checkpointing: 4,8c")
     parser.add_argument("--seconds", type=float, default=420.0, help="no setting of a case starts after this long")
     parser.add_argument("ignored", nargs="*", metavar="KEY=VALUE")
     return parser.parse_args()

@@ -14,6 +14,7 @@ from torch import nn
 
 from learnat.training.attention import ATTENTION_NAME, register
 from learnat.training.batches import TokenBatch
+from learnat.training.last_layer import read_where_needed
 from learnat.training.logprobs import causal_lm, node_logprobs, token_logprobs
 from learnat.training.losses import DpoLoss
 from learnat.training.modules import PolicyModule, PreferenceModule
@@ -66,6 +67,8 @@ def prepare(model: Any, checkpointing: bool, compile: bool) -> None:
         lm.gradient_checkpointing_enable({"use_reentrant": False})
         # Only re-entrant checkpoints need the embeddings' output to require gradients, which this asks for as well.
         lm.disable_input_require_grads()
+    else:
+        read_where_needed(lm)
     if compile:
         compile_layers(lm)
     model.train()

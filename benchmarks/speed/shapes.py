@@ -10,6 +10,8 @@ from peft import LoraConfig
 from torch import nn
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
+from learnat.training.last_layer import read_everywhere
+
 LORA_LAYERS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
@@ -75,6 +77,7 @@ def restore(model: Any) -> None:
     """Undo what a side did to the shared ``model``: adapters, forward, compilation, checkpointing, gradients."""
     for module in model.modules():
         module._compiled_call_impl = None
+    read_everywhere(model)
     _without_adapters(model)
     model.__dict__.pop("forward", None)
     if getattr(model, "_require_grads_hooks", None) or getattr(model, "_require_grads_hook", None):

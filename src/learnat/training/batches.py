@@ -29,6 +29,7 @@ class TokenBatch:
     attention_mask: Tensor | None  # [B, L] bool (padded layout), True at tokens
     visibility: Visibility | None  # who sees whom (packed layout)
     source: Tensor  # [T] flat index into B·L
+    read: Tensor  # [R] the different positions among them, ascending
     target: Tensor  # [T] token ids
     node: Tensor  # [T] index into the N nodes
     node_weight: Tensor  # [N] float32, how many chosen paths run through the node
@@ -94,9 +95,11 @@ def make_batch(tries: Sequence[TokenTrie], layout: str, pad_id: int, bucket: int
     ]
     references = [trie.nodes[i].reference for t, trie in enumerate(tries) for i in node_of[t]]
     known = [reference for reference in references if reference is not None]
+    source = np.concatenate(collected.source)
     return TokenBatch(
         **tensors,
-        source=_int64(np.concatenate(collected.source)),
+        source=_int64(source),
+        read=_int64(np.unique(source)),
         target=_int64(np.concatenate(collected.target)),
         node=_int64(np.concatenate(collected.node)),
         node_weight=torch.tensor(collected.weight, dtype=torch.float32),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from learnat.training.batches import TokenBatch
+from learnat.training.last_layer import ReadPositions
 
 HEAD_CHUNK = 4096
 """Supervised tokens whose logits exist at a time: 4,096 × a 152 k vocabulary is 2.5 GB in float32."""
@@ -34,6 +35,9 @@ def unsharded_token_logprobs(lm: Any, batch: TokenBatch) -> Tensor:
         # A 4-d mask is passed through untouched: without it transformers would build an L × L mask nobody reads.
         mask = torch.ones(1, 1, 1, 1, dtype=torch.bool, device=batch.input_ids.device)
         extra = {"trie_mask": batch.visibility.mask()}
+    # No-op where the last layer runs everywhere (see ``last_layer``).
+    read = getattr(lm, "read_positions", ReadPositions())
+    read.positions = batch.read
     hidden = lm.get_decoder()(
         input_ids=batch.input_ids,
         position_ids=batch.position_ids,
@@ -41,6 +45,7 @@ def unsharded_token_logprobs(lm: Any, batch: TokenBatch) -> Tensor:
         use_cache=False,
         **extra,
     ).last_hidden_state
+    read.positions = None
     hidden = hidden.flatten(0, 1)[batch.source]
     head = lm.get_output_embeddings()
     chunks = zip(hidden.split(HEAD_CHUNK), batch.target.split(HEAD_CHUNK), strict=True)
@@ -53,8 +58,18 @@ def unsharded_token_logprobs(lm: Any, batch: TokenBatch) -> Tensor:
 
 def _chunk_logprobs(head: nn.Module, hidden: Tensor, target: Tensor) -> Tensor:
     logits = head(hidden)
+    # One pass over the logits each way on a GPU: in eager steps they would exist four times, twice in float32.
+    return (_compiled_logprobs() if logits.is_cuda else _logprobs_of)(logits, target)
+
+
+def _logprobs_of(logits: Tensor, target: Tensor) -> Tensor:
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     return -nn.functional.cross_entropy(logits, target, reduction="none")
+
+
+@cache
+def _compiled_logprobs() -> Any:
+    return torch.compile(_logprobs_of, dynamic=True)
 
 
 def node_logprobs(tokens: Tensor, batch: TokenBatch) -> Tensor:

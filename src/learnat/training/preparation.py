@@ -10,6 +10,7 @@ from torch import nn
 from learnat.errors import LearnatError
 from learnat.training.adapters import PREFERENCE_ADAPTER, SFT_ADAPTER, add_adapter, is_adapter_weight
 from learnat.training.attention import ATTENTION_NAME, register
+from learnat.training.last_layer import read_everywhere, read_where_needed
 from learnat.training.logprobs import causal_lm
 from learnat.training.models import dtype_named
 
@@ -43,6 +44,8 @@ def prepare_for_training(policy: Policy, settings: Any, stage: str, device: torc
         # It also makes the embeddings' output require gradients, which only re-entrant checkpoints need: the backward
         # pass would go on below the lowest adapter for nothing.
         lm.disable_input_require_grads()
+    else:
+        read_where_needed(lm)
     if settings.compile and torch.device(device).type == "cuda":
         compile_layers(lm)
 
@@ -52,6 +55,7 @@ def finish_training(policy: Policy, settings: Any) -> None:
     lm = causal_lm(policy.model)
     for layer in lm.get_decoder().layers:
         layer._compiled_call_impl = None
+    read_everywhere(lm)
     if settings.gradient_checkpointing:
         lm.gradient_checkpointing_disable()
     lm.set_attn_implementation(policy.attention)
@@ -62,7 +66,12 @@ def finish_training(policy: Policy, settings: Any) -> None:
 
 
 def compile_layers(lm: Any) -> None:
-    """Compile the decoder's layers one by one: they share their code, so it is compiled once and not for each layer."""
+    """Compile the decoder's layers one by one: they share their code, so it is compiled once and not for each layer.
+
+    The last layer, one length and then any, passes with and without gradients make up to eight versions of that code,
+    where PyTorch would go back to eager execution without a word.
+    """
+    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 32)
     for layer in lm.get_decoder().layers:
         layer.compile()
 
