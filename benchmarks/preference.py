@@ -152,9 +152,10 @@ def main() -> None:
     cases = [case(name, shape, args.data) for name in args.cases.split(",")]
     model = random_model(shape, device)
     restore(model)
+    known = [Setting(size.endswith("c"), int(size.rstrip("c"))) for size in args.trl.split(",") if size]
     for chosen in cases:
         deadline = time.monotonic() + args.seconds
-        bench = Bench(model, chosen, device, report, args.quick or device.type != "cuda", deadline)
+        bench = Bench(model, chosen, device, report, args.quick or device.type != "cuda", known, deadline)
         error = attempt(bench.run)
         if error is not None:
             bench.say(error)
