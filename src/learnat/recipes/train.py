@@ -132,9 +132,8 @@ def _run_stage(
     if (checkpoint / models.MANIFEST).is_file():
         console.print(f"{stage.name}: complete in {checkpoint.parent.parent.name}, read from there")
         return models.load(checkpoint, cfg.model.quantization)
-    if ranks.count() > 1:
-        # Scoring has drawn random numbers on the first rank alone; new weights must be the same on all.
-        L.seed_everything(cfg.seed, verbose=False)
+    # Whatever was run or read before this stage, its new weights are the same, and the same on all ranks.
+    L.seed_everything(cfg.seed, verbose=False)
     data = DecompositionDataModule(
         make_trees=lambda: trees,
         benchmark=benchmark,
