@@ -99,6 +99,6 @@ def test_segments_and_flex_attention_give_dense_attention(seed: int, count: int,
 def test_padding_queries_see_one_key() -> None:
     enter, leave = np.array([0, 0, 1, 2, 2]), np.array([3, 3, 2, 3, 3])
     spans = [Span(0, 0, 0, 2), Span(0, 2, 2, 3), Span(0, 2, 3, 5)]
-    for group in segments_of(spans, enter, leave).groups:
-        assert group.mask.any(-1).all()
+    for mask in segments_of(spans, enter, leave).masks:
+        assert mask.any(-1).all()
     assert not visible(np.array([3]), np.array([2]), enter, leave)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from learnat.training.batches import TokenBatch
-from learnat.training.packing import Item, Packing, StepLoader, shares
+from learnat.training.packing import LAYOUTS, Item, Packing, StepLoader, shares
 from learnat.training.tries import TokenTrie, TrieNode
 
 
@@ -36,9 +36,12 @@ def questions_of(loader: StepLoader) -> list[list[int]]:
     per_trie=st.integers(1, 4),
     per_step=st.integers(1, 4),
     budget=st.integers(1, 40),
+    layout=st.sampled_from(LAYOUTS),
 )
-def test_an_epoch_shows_every_question_once(databases: list[int], per_trie: int, per_step: int, budget: int) -> None:
-    packing = Packing("packed", per_trie, per_step, budget)
+def test_an_epoch_shows_every_question_once(
+    databases: list[int], per_trie: int, per_step: int, budget: int, layout: str
+) -> None:
+    packing = Packing(layout, per_trie, per_step, budget)
     loader = StepLoader(items(databases), packing, pad_id=0, seed=1)
     steps = questions_of(loader)
     assert len(steps) == len(loader)
@@ -50,6 +53,15 @@ def test_a_step_draws_from_different_databases_as_long_as_they_last() -> None:
     for step in loader:
         roots = {i for batch in step for i in batch.input_ids.flatten().tolist() if i < 7}
         assert roots == {0, 1, 2, 3}
+
+
+def test_padded_rows_of_similar_lengths_share_a_pass() -> None:
+    lengths = [9, 2, 5, 2, 8, 5, 2, 9]
+    tries = [TokenTrie((TrieNode(-1, (1,)), TrieNode(0, (5,) * n, supervised=True, weight=1.0))) for n in lengths]
+    packing = Packing("padded", 4, 2, token_budget=20, length_bucket=1)
+    (step,) = StepLoader([Item("0", trie) for trie in tries], packing, pad_id=0, seed=1)
+    assert [tuple(batch.input_ids.shape) for batch in step] == [(3, 3), (2, 6), (2, 10), (1, 10)]
+    assert sum(batch.input_ids.numel() - batch.tokens for batch in step) == 1
 
 
 @pytest.mark.parametrize("stop", [0, 1, 3])

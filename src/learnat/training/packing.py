@@ -36,9 +36,21 @@ class Packing:
         if self.layout not in LAYOUTS:
             raise LearnatError(f"packing.layout={self.layout!r} is not known. {nearest(self.layout, LAYOUTS)}")
 
-    def positions(self, trie: TokenTrie) -> int:
-        """What ``trie`` takes of the budget, padding included."""
-        return trie.tokens if self.layout == "packed" else len(trie.leaves) * trie.longest_path
+    def arranged(self, chunks: Sequence[Sequence[TokenTrie]]) -> list[TokenTrie]:
+        """The tries that an optimiser step lays out, from chunks of questions that share a schema.
+
+        Packed, a chunk becomes one trie. Padded rows share nothing: the questions are sorted by length, so that
+        rows of similar lengths meet in a pass.
+        """
+        if self.layout == "packed":
+            return [join(chunk) for chunk in chunks]
+        return sorted((trie for chunk in chunks for trie in chunk), key=lambda trie: trie.longest_path)
+
+    def positions(self, tries: Sequence[TokenTrie]) -> int:
+        """What a pass over ``tries`` takes of the budget: padded rows are as long as the longest of them."""
+        if self.layout == "packed":
+            return sum(trie.tokens for trie in tries)
+        return sum(len(trie.leaves) for trie in tries) * max(trie.longest_path for trie in tries)
 
     def batch(self, tries: Sequence[TokenTrie], pad_id: int) -> TokenBatch:
         """One forward pass over ``tries``."""
@@ -113,8 +125,8 @@ class StepLoader:
 
     def _build(self, step: list[list[Item]]) -> list[TokenBatch]:
         """This rank's packs of a step, filled up with idle ones to as many as the rank with the most has."""
-        tries = [join([item.trie for item in items]) for items in step]
-        sizes = [self.packing.positions(trie) for trie in tries]
+        tries = self.packing.arranged([[item.trie for item in items] for items in step])
+        sizes = [self.packing.positions([trie]) for trie in tries]
         plans = [self._packs([tries[i] for i in share]) for share in shares(sizes, self.world)]
         packs = [self.packing.batch(pack, self.pad_id) for pack in plans[self.rank]]
         if missing := max(map(len, plans)) - len(packs):
@@ -142,14 +154,10 @@ class StepLoader:
 
     def _packs(self, tries: Sequence[TokenTrie]) -> list[list[TokenTrie]]:
         packs: list[list[TokenTrie]] = []
-        used = 0
         for trie in tries:
-            positions = self.packing.positions(trie)
-            if not packs or used + positions > self.packing.token_budget:
+            if not packs or self.packing.positions([*packs[-1], trie]) > self.packing.token_budget:
                 packs.append([])
-                used = 0
             packs[-1].append(trie)
-            used += positions
         return packs
 
 

@@ -13,25 +13,21 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-LEAST_FILL = 0.6
+LEAST_FILL = 0.75
 """A group's smallest segment has at least this share of its largest one's query-key pairs."""
 
 
 @dataclass(frozen=True)
-class SegmentGroup:
-    """S segments of at most Q queries and K keys; padding is masked out."""
-
-    queries: Tensor  # [S, Q] positions in the pack
-    keys: Tensor  # [S, K] positions in the pack
-    mask: Tensor  # [S, 1, Q, K] bool
-
-
-@dataclass(frozen=True)
 class Segments:
-    """A pack cut into the tries' roots and their child subtrees, grouped by length."""
+    """A pack cut into the tries' roots and their child subtrees, grouped by length.
 
-    groups: tuple[SegmentGroup, ...]
-    inverse: Tensor  # [L] where position p of the pack stands in the groups' queries, flattened and concatenated
+    A group of S segments with at most Q queries and K keys takes S·Q entries of ``queries`` and S·K of ``keys``.
+    """
+
+    masks: tuple[Tensor, ...]  # of each group: [S, 1, Q, K] bool; padding is masked out
+    queries: Tensor  # positions in the pack, group after group
+    keys: Tensor  # likewise
+    inverse: Tensor  # [L] where position p of the pack stands in ``queries``
 
 
 @dataclass(frozen=True)
@@ -59,12 +55,18 @@ def segments_of(spans: Sequence[Span], enter: np.ndarray, leave: np.ndarray) -> 
     get the output of another one.
     """
     inverse = np.zeros(len(enter), np.int64)
-    groups: list[SegmentGroup] = []
+    groups: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     offset = 0
     for alike in _alike(spans):
         groups.append(_group(alike, enter, leave, inverse, offset))
-        offset += groups[-1].queries.numel()
-    return Segments(tuple(groups), torch.as_tensor(inverse))
+        offset += groups[-1][0].size
+    queries, keys, masks = zip(*groups, strict=True)
+    return Segments(
+        tuple(torch.as_tensor(mask[:, None]) for mask in masks),
+        torch.as_tensor(np.concatenate([q.ravel() for q in queries])),
+        torch.as_tensor(np.concatenate([k.ravel() for k in keys])),
+        torch.as_tensor(inverse),
+    )
 
 
 def _alike(spans: Sequence[Span]) -> Iterator[list[Span]]:
@@ -80,7 +82,8 @@ def _alike(spans: Sequence[Span]) -> Iterator[list[Span]]:
 
 def _group(
     spans: Sequence[Span], enter: np.ndarray, leave: np.ndarray, inverse: np.ndarray, offset: int
-) -> SegmentGroup:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Query positions [S, Q], key positions [S, K] and mask [S, Q, K] of ``spans``, which are noted in ``inverse``."""
     width, breadth = max(span.queries for span in spans), max(span.keys for span in spans)
     queries, keys = np.zeros((len(spans), width), np.int64), np.zeros((len(spans), breadth), np.int64)
     mask = np.zeros((len(spans), width, breadth), bool)
@@ -92,7 +95,7 @@ def _group(
         queries[s, : len(q)], keys[s, : len(k)] = q, k
         inverse[q] = offset + s * width + np.arange(len(q))
         mask[s, : len(q), : len(k)] = visible(q[:, None], k[None, :], enter, leave)
-    return SegmentGroup(torch.as_tensor(queries), torch.as_tensor(keys), torch.as_tensor(mask[:, None]))
+    return queries, keys, mask
 
 
 def visible(q: np.ndarray, k: np.ndarray, enter: np.ndarray, leave: np.ndarray) -> np.ndarray:
@@ -102,23 +105,29 @@ def visible(q: np.ndarray, k: np.ndarray, enter: np.ndarray, leave: np.ndarray) 
 
 def segment_attention(query: Tensor, key: Tensor, value: Tensor, segments: Segments, scaling: float | None) -> Tensor:
     """query [1, H, L, D], key and value [1, H_kv, L, D] → [1, L, H, D]."""
-    rows = []
-    for group in segments.groups:
-        q, k, v = (_gathered(x, i) for x, i in ((query, group.queries), (key, group.keys), (value, group.keys)))
+    masks = segments.masks
+    num_queries = [mask.shape[0] * mask.shape[2] for mask in masks]
+    num_keys = [mask.shape[0] * mask.shape[3] for mask in masks]
+    # One selection for all groups, then a split: the backward pass of every selection, or slice, would fill and add
+    # a gradient of the whole pack.
+    queries = _rows(query, segments.queries).split(num_queries)
+    keys, values = (_rows(x, segments.keys).split(num_keys) for x in (key, value))
+    outputs = []
+    for mask, *qkv in zip(masks, queries, keys, values, strict=True):
+        q, k, v = (x.view(len(mask), -1, *x.shape[1:]).transpose(1, 2) for x in qkv)
         out = nn.functional.scaled_dot_product_attention(
-            q, k, v, attn_mask=group.mask, scale=scaling, enable_gqa=q.shape[1] != k.shape[1]
+            q, k, v, attn_mask=mask, scale=scaling, enable_gqa=q.shape[1] != k.shape[1]
         )
-        rows.append(out.transpose(1, 2).flatten(2).flatten(0, 1))
-    out = torch.cat(rows).index_select(0, segments.inverse)
-    return out.view(1, len(segments.inverse), query.shape[1], query.shape[3])
+        outputs.append(out.transpose(1, 2).flatten(0, 1))
+    return torch.cat(outputs).index_select(0, segments.inverse)[None]
 
 
-def _gathered(x: Tensor, positions: Tensor) -> Tensor:
-    """[1, H, L, D] at positions [S, K] → [S, H, K, D].
+def _rows(x: Tensor, positions: Tensor) -> Tensor:
+    """[1, H, L, D] at positions [N] → [N, H, D].
 
     Whole rows are selected: the backward pass of ``index_select`` over the first dimension is several times faster
     on a CPU than that of fancy indexing.
     """
     _, heads, length, width = x.shape
-    rows = x[0].transpose(0, 1).reshape(length, heads * width).index_select(0, positions.flatten())
-    return rows.view(*positions.shape, heads, width).transpose(1, 2)
+    rows = x[0].transpose(0, 1).reshape(length, heads * width).index_select(0, positions)
+    return rows.view(len(positions), heads, width)
