@@ -100,7 +100,7 @@ def _initial_policy(cfg: DictConfig, benchmark: Benchmark, style: PromptStyle, t
     if cfg.loss.name != "sft" and cfg.warm_start.checkpoint is not None:
         models.prompt_style(cfg.warm_start.checkpoint).check_samples(benchmark)
         return models.load(cfg.warm_start.checkpoint, cfg.model.quantization), "sft"
-    return models.build(cfg.model, style, _texts(benchmark, style, cfg.data.train_split, trees)), "untrained"
+    return models.build(cfg.model, style, tokenizer_texts(benchmark, style, cfg.data.train_split, trees)), "untrained"
 
 
 def _stages(cfg: DictConfig) -> list[Stage]:
@@ -112,7 +112,7 @@ def _stages(cfg: DictConfig) -> list[Stage]:
     return [Stage("sft", cfg.warm_start.loss, cfg.model.optim.sft), preference]
 
 
-def _texts(benchmark: Benchmark, style: PromptStyle, split: str, trees: Path) -> Iterator[str]:
+def tokenizer_texts(benchmark: Benchmark, style: PromptStyle, split: str, trees: Path) -> Iterator[str]:
     """What a tokenizer from scratch is trained on: prompts and chosen answers of the training split."""
     examples = {example.example_id: example for example in benchmark.examples(split)}
     for db_id in dict.fromkeys(example.db_id for example in examples.values()):
