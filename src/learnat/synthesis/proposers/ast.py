@@ -85,11 +85,12 @@ class AstProposer(Proposer):
 
     def chains(self, example: Example, schema: Schema) -> list[list[Step]]:
         """The distinct chains of ``example``, the first order's first; the last one asked for is remembered."""
-        if self._plan is None or self._plan[0] != example or self._plan[1] is not schema:
+        plan = self._plan  # read once: another thread may ask about another question
+        if plan is None or plan[0] != example or plan[1] is not schema:
             chains = [self._chain(example, schema, order) for order in ORDERS[: self.orders]]
             distinct = {tuple(step.sql for step in chain): chain for chain in reversed(chains)}
-            self._plan = example, schema, list(distinct.values())[::-1]
-        return self._plan[2]
+            self._plan = plan = example, schema, list(distinct.values())[::-1]
+        return plan[2]
 
     def _chain(self, example: Example, schema: Schema, order: Order) -> list[Step]:
         gold = example.gold_sql.strip().rstrip("; \n\t")
