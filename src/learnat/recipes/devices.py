@@ -34,6 +34,9 @@ def check_devices(cfg: DictConfig) -> None:
         raise LearnatError(
             "trainer.accelerator=gpu, but PyTorch sees no GPU here: use trainer=cpu, or another machine."
         )
+    if str(trainer.get("precision", "32-true")).startswith("16"):
+        # Its gradients are scaled until the optimiser's step: clipping and the logged norm would be of scaled ones.
+        raise LearnatError(f"trainer.precision={trainer.precision} is not supported: use bf16-mixed, or 32-true.")
     if started > 1 and "strategy" not in trainer:
         raise LearnatError(f"{started} processes were started, but this trainer is for one: use trainer=ddp or fsdp.")
     if started == 1 and is_sharded(trainer):

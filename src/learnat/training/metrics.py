@@ -1,8 +1,9 @@
 """What training logs, and how it gets there without a host sync inside a step.
 
 The loggers get one row every ``trainer.log_every_n_steps`` optimiser steps, and one for the steps left at the end; its
-``step`` is the number of optimiser steps done. Values are means over the steps since the row before; the pairs of a
-step count alike, however it is cut into packs. The stage's name stands before each name (``sft-train/loss``).
+``step`` is the number of optimiser steps done. Values are means over the steps since the row before, or since a resume;
+the pairs of a step count alike, however it is cut into packs. The stage's name stands before each name
+(``sft-train/loss``).
 
 ================================  =====================================================================================
 ``train/loss``                    what is minimised

@@ -29,7 +29,7 @@ from learnat.training.quantization import check_quantization, quantization_confi
 from learnat.training.tokenizer import train_tokenizer
 
 MANIFEST = "learnat.json"
-DTYPES = ("float32", "bfloat16", "float16")
+DTYPES = ("float32", "bfloat16")
 
 transformers_logging.disable_progress_bar()
 

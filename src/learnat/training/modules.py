@@ -145,15 +145,16 @@ class PreferenceModule(PolicyModule):
 
     def training_step(self, packs: list[TokenBatch], batch_idx: int) -> None:
         if self.global_step == 0:
-            self.check_start(packs[0])
+            for batch in packs:
+                self.check_start(batch)
         super().training_step(packs, batch_idx)
 
     @torch.no_grad()
     def check_start(self, batch: TokenBatch) -> None:
         """Raise ``LearnatError`` unless the untrained policy gives the reference log-probs, up to rounding.
 
-        That must hold over all steps and for every pair by itself, whose implied reward difference is 0 before
-        training. Where it does not, the loss would pull the policy towards something it never was.
+        That must hold over all nodes of ``batch`` and for every pair by itself, whose implied reward difference is 0
+        before training. Where it does not, the loss would pull the policy towards something it never was.
         """
         assert batch.reference is not None
         nodes = node_logprobs(token_logprobs(self.model, batch), batch)
@@ -165,8 +166,8 @@ class PreferenceModule(PolicyModule):
             raise LearnatError(
                 f"At step 0 the policy's log-probs differ from the reference's by {float(error):.2g} (relative), and "
                 f"those of {int(wrong.sum())} of {len(won)} step pairs by more than rounding: they must be equal. "
-                "Dropout must be 0 in preference training (model.lora.dropout=0), and the reference log-probs must be "
-                "this policy's own: delete the folder reference in cache_dir to have them computed again."
+                "The reference log-probs are not this policy's own: delete the folder reference in cache_dir to have "
+                "them computed again."
             )
 
     def step_total(self, packs: Sequence[TokenBatch]) -> Tensor:

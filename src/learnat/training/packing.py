@@ -47,10 +47,12 @@ class Packing:
         return sorted((trie for chunk in chunks for trie in chunk), key=lambda trie: trie.longest_path)
 
     def positions(self, tries: Sequence[TokenTrie]) -> int:
-        """What a pass over ``tries`` takes of the budget: padded rows are as long as the longest of them."""
+        """What a pass over ``tries`` takes of the budget, padding included: padded rows are as long as the longest."""
         if self.layout == "packed":
-            return sum(trie.tokens for trie in tries)
-        return sum(len(trie.leaves) for trie in tries) * max(trie.longest_path for trie in tries)
+            rows, length = 1, sum(trie.tokens for trie in tries)
+        else:
+            rows, length = sum(len(trie.leaves) for trie in tries), max(trie.longest_path for trie in tries)
+        return rows * -(-length // self.length_bucket) * self.length_bucket
 
     def batch(self, tries: Sequence[TokenTrie], pad_id: int) -> TokenBatch:
         """One forward pass over ``tries``."""

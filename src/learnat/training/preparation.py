@@ -69,7 +69,7 @@ def compile_layers(lm: Any) -> None:
     """Compile the decoder's layers one by one: they share their code, so it is compiled once and not for each layer.
 
     The last layer, one length and then any, passes with and without gradients make up to eight versions of that code,
-    where PyTorch would go back to eager execution without a word.
+    after which PyTorch would go back to eager execution.
     """
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 32)
     for layer in lm.get_decoder().layers:

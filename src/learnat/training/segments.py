@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 LEAST_FILL = 0.75
-"""A group's smallest segment has at least this share of its largest one's query-key pairs."""
+"""A group's smallest segment has at least this share of the query-key pairs that it is padded to."""
 
 
 @dataclass(frozen=True)
@@ -72,11 +72,17 @@ def segments_of(spans: Sequence[Span], enter: np.ndarray, leave: np.ndarray) -> 
 def _alike(spans: Sequence[Span]) -> Iterator[list[Span]]:
     """Spans of similar numbers of queries and keys, so that little of a group is padding."""
     group: list[Span] = []
+    smallest = queries = keys = 0
     for span in sorted(spans, key=lambda span: (span.keys, span.queries)):
-        if group and LEAST_FILL * span.keys * span.queries > group[0].keys * group[0].queries:
+        pairs = span.queries * span.keys
+        least = min(smallest, pairs)
+        if group and LEAST_FILL * max(queries, span.queries) * max(keys, span.keys) > least:
             yield group
-            group = []
+            group, least, queries, keys = [], pairs, 0, 0
+        elif not group:
+            least = pairs
         group.append(span)
+        smallest, queries, keys = least, max(queries, span.queries), max(keys, span.keys)
     yield group
 
 
