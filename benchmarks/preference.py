@@ -14,6 +14,7 @@ script, are ignored.
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import time
 from dataclasses import dataclass, replace
@@ -32,6 +33,7 @@ from speed.report import Report, heading, quiet, row
 from speed.shapes import SHAPES, random_model, restore
 
 MEASURED_STEPS = 5
+NO_TIME = "not measured: --seconds were over"
 CHECKED_PAIRS = 4
 """Pairs whose reference log-probs TRL computes too."""
 
@@ -87,7 +89,7 @@ class Bench:
 
     def measure_ours(self, variant: ours.Variant) -> None:
         if time.monotonic() > self.deadline:
-            return self.say(f"out of time for ours, {variant.name}")
+            return self.report.add(row(self.case.name, "ours", variant.name, variant.compile, NO_TIME, 0.0))
         found = attempt(lambda: ours.train_pairs(self.model, self.case, variant, self.device, MEASURED_STEPS))
         self.restore(variant.compile)
         full_rate_s = full_rate_seconds(self.model, self.device)
@@ -113,7 +115,7 @@ class Bench:
     def measure_theirs(self, rows: list[PairRow], setting: Setting) -> float:
         """Pairs a second, 0 where it failed or there was no time."""
         if time.monotonic() > self.deadline:
-            self.say(f"out of time for TRL, {setting.name}")
+            self.report.add(row(self.case.name, "TRL", setting.name, setting.compile, NO_TIME, 0.0))
             return 0.0
         per_step = len(rows) * self.case.databases_per_step * self.case.questions_per_trie // len(self.case.items)
         found = attempt(lambda: dpo_trainer.train(self.model, rows, setting, per_step, self.device, steps=3))
@@ -137,7 +139,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, help="folder for preference.csv, which is added to")
     parser.add_argument("--quick", action="store_true", help="without TRL's torch_compile and some of our variants")
     parser.add_argument("--trl", default="", help="batch sizes instead of a scan, c for checkpointing: 4,8c")
-    parser.add_argument("--seconds", type=float, default=420.0, help="no setting of a case starts after this long")
+    parser.add_argument("--seconds", type=float, default=math.inf, help="no setting of a case starts after this long")
     parser.add_argument("ignored", nargs="*", metavar="KEY=VALUE")
     return parser.parse_args()
 

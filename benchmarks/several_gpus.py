@@ -91,7 +91,10 @@ class Row:
     def same_on_one(self, other: dict[str, str]) -> bool:
         """Whether ``other``, a line of the file, is this measurement on one GPU."""
         keys = ("kind", "scaling", "shape", "checkpointing", "device")
-        return other["gpus"] == "1" and all(other[key] == str(getattr(self, key)) for key in keys)
+        # Strong scaling shares one step out, weak scaling gives every GPU a step of its own.
+        tries = self.tries_a_step if self.scaling == "strong" else self.tries_a_step // self.gpus
+        alike = all(other[key] == str(getattr(self, key)) for key in keys)
+        return other["gpus"] == "1" and alike and other["tries_a_step"] == str(tries)
 
 
 class Losses(L.Callback):
@@ -244,6 +247,7 @@ def main() -> None:
     parser.add_argument("--ranks", type=int, default=2, help="strong scaling: a step has the tries of so many ranks")
     parser.add_argument("--checkpointing", action="store_true", help="recompute activations in the backward pass")
     parser.add_argument("--out", type=Path, help="CSV file to which the rows are appended")
+    parser.add_argument("ignored", nargs="*", metavar="KEY=VALUE", help="make bench gives it to every script")
     args = parser.parse_args()
     if args.steps < 2:
         parser.error("--steps must be 2 or more")

@@ -13,6 +13,7 @@ gives to every script, are ignored.
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import random
 import time
@@ -127,7 +128,7 @@ def measure(model: Any, plan: Plan, variant: Variant, device: torch.device) -> M
     ours.prepare(policy, variant.checkpointing, variant.compile)
     module = SftModule(policy, SftLoss(), **ours.optimisation(2 * steps))
     seen = ours.fit(module, plan, clock, device, warmup=steps, steps=steps)
-    return ours.measured(seen, [sum(batch.questions for batch in step) for step in seen], clock)
+    return ours.measured(policy, seen, [sum(batch.questions for batch in step) for step in seen], clock)
 
 
 def main() -> None:
@@ -166,7 +167,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, help="real paths as token ids")
     parser.add_argument("--out", type=Path, help="folder for sft.csv, which is added to")
     parser.add_argument("--quick", action="store_true", help="only the variants that are likely best")
-    parser.add_argument("--seconds", type=float, default=420.0, help="no variant starts after this long")
+    parser.add_argument("--seconds", type=float, default=math.inf, help="no variant starts after this long")
     parser.add_argument("ignored", nargs="*", metavar="KEY=VALUE")
     return parser.parse_args()
 

@@ -36,7 +36,9 @@ LARGEST_STEP = 32
 
 @dataclass(frozen=True)
 class Setting:
-    """``whole_step`` measures optimiser steps as large as ours; otherwise a step is one batch, which is quicker."""
+    """``whole_step`` measures optimiser steps as large as ours, or of 32 pairs where ours are larger; otherwise a
+    step is one batch, which is quicker.
+    """
 
     checkpointing: bool
     batch_size: int
@@ -80,9 +82,11 @@ def train(
         trainer.train()
         seconds = clock.seconds()
     trainer.accelerator.free_memory()
+    fed = [sum(fed_tokens(batch, multiple) for batch in step) for step in plan]
     return Measured(
         items=[sum(len(batch) for batch in step) for step in plan],
-        fed_tokens=[sum(fed_tokens(batch, multiple) for batch in step) for step in plan],
+        fed_tokens=fed,
+        product_tokens=fed,
         real_tokens=[sum(_real_tokens(batch) for batch in step) for step in plan],
         seconds=seconds,
         peak_gib=clock.peak_gib(),

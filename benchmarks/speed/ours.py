@@ -130,15 +130,16 @@ class _Clock(Callback):
 
 
 def train_pairs(model: Any, case: Case, variant: Variant, device: torch.device, steps: int) -> Measured:
-    """DPO over packed tries: ``steps`` measured steps of ``case``."""
+    """DPO over packed tries: ``steps`` measured steps of ``case``, or an epoch where that is more."""
     budget = case.budgets[variant.budget]
     packing = Packing("packed", case.questions_per_trie, case.databases_per_step, budget, case.bucket)
     loader = StepLoader(case.items, packing, PAD, seed=0, pinned=device.type == "cuda")
     policy, clock, warmup = adapted(model), StepClock(device), warmup_steps(variant, len(loader))
+    steps = max(steps, len(loader))
     prepare(policy, variant.checkpointing, variant.compile)
     module = PreferenceModule(policy, DpoLoss(), **optimisation(warmup + steps))
     seen = fit(module, loader, clock, device, warmup, steps)
-    return measured(seen, [sum(len(batch.margin) for batch in step) for step in seen], clock)
+    return measured(policy, seen, [sum(len(batch.margin) for batch in step) for step in seen], clock)
 
 
 def warmup_steps(variant: Variant, epoch: int) -> int:
@@ -177,11 +178,27 @@ def fit(
     return marks.steps
 
 
-def measured(steps: Sequence[list[TokenBatch]], items: Sequence[int], clock: StepClock) -> Measured:
+def measured(model: Any, steps: Sequence[list[TokenBatch]], items: Sequence[int], clock: StepClock) -> Measured:
+    fed = [sum(batch.input_ids.numel() for batch in step) for step in steps]
+    read = [sum(len(batch.read) for batch in step) for step in steps]
+    share = last_mlp_share(causal_lm(model))
     return Measured(
         items=items,
-        fed_tokens=[sum(batch.input_ids.numel() for batch in step) for step in steps],
+        fed_tokens=fed,
         real_tokens=[sum(batch.tokens for batch in step) for step in steps],
+        product_tokens=[all_ - share * (all_ - some) for all_, some in zip(fed, read, strict=True)],
         seconds=clock.seconds(),
         peak_gib=clock.peak_gib(),
     )
+
+
+def last_mlp_share(lm: Any) -> float:
+    """The last MLP's part of the decoder's weights where it runs at the read positions alone; otherwise 0."""
+    if not hasattr(lm, "read_positions"):
+        return 0.0
+    layers = lm.get_decoder().layers
+    last, whole = (
+        sum(p.numel() for name, p in part.named_parameters() if "lora_" not in name)
+        for part in (layers[-1].mlp, layers)
+    )
+    return last / whole

@@ -26,6 +26,8 @@ class Measured:
     fed_tokens: Sequence[int]
     """Positions that the model computes, padding included."""
     real_tokens: Sequence[int]
+    product_tokens: Sequence[float]
+    """Positions that go through the decoder's products: fewer where a part of them is left out."""
     seconds: Sequence[float]
     peak_gib: float
 
@@ -34,7 +36,7 @@ class Measured:
 class Row:
     """One line of the CSV file. Items are pairs or examples, ``rate`` is in items a second.
 
-    ``seconds`` is a step's median, ``spread`` (max − min)/median.
+    Items, tokens and ``seconds`` are means of a step, ``spread`` is (max − min)/median of the seconds of an item.
     """
 
     case: str
@@ -53,25 +55,26 @@ class Row:
 
 
 def row(case: str, side: str, variant: str, compiled: bool, measured: Measured | str, full_rate_s: float) -> Row:
-    """Medians of what was measured, or the error.
+    """Totals over what was measured, whose steps may differ in size, or the error.
 
     ``full_rate_s`` is ``clock.full_rate_seconds``; the MFU counts padding where a side computes it.
     """
     if isinstance(measured, str):
         return Row(case, side, variant, compiled, error=measured)
-    median, steps = statistics.median, list(zip(measured.fed_tokens, measured.seconds, strict=True))
+    steps, seconds = len(measured.seconds), sum(measured.seconds)
+    each = [s / n for s, n in zip(measured.seconds, measured.items, strict=True)]
     return Row(
         case,
         side,
         variant,
         compiled,
-        items=median(measured.items),
-        fed_tokens=median(measured.fed_tokens),
-        real_tokens=median(measured.real_tokens),
-        seconds=median(measured.seconds),
-        spread=(max(measured.seconds) - min(measured.seconds)) / median(measured.seconds),
-        rate=median(n / s for n, s in zip(measured.items, measured.seconds, strict=True)),
-        mfu=median(full_rate_s * tokens / seconds for tokens, seconds in steps),
+        items=sum(measured.items) / steps,
+        fed_tokens=sum(measured.fed_tokens) / steps,
+        real_tokens=sum(measured.real_tokens) / steps,
+        seconds=seconds / steps,
+        spread=(max(each) - min(each)) / statistics.median(each),
+        rate=sum(measured.items) / seconds,
+        mfu=full_rate_s * sum(measured.product_tokens) / seconds,
         peak_gib=measured.peak_gib,
     )
 

@@ -38,7 +38,7 @@ def positions_a_pair(row: dict[str, str]) -> float:
 
 
 def test_preference_beside_trl(tmp_path: Path) -> None:
-    said = run("preference.py", "--shape", "tiny", "--cases", "b", "--out", str(tmp_path))
+    said = run("preference.py", "--shape", "tiny", "--cases", "b", "--trl", "2", "--out", str(tmp_path))
     sides = {row["side"]: row for row in rows(tmp_path / "preference.csv")}
     assert sides.keys() == {"ours", "TRL"}
     assert positions_a_pair(sides["ours"]) < positions_a_pair(sides["TRL"])

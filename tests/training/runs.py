@@ -24,7 +24,7 @@ from learnat.training.packing import Item, Packing, StepLoader
 from learnat.training.reference import reference_logprobs, with_reference
 from tests.training.conftest import items, tiny_model, with_lora
 
-PACKING = Packing("packed", questions_per_trie=2, databases_per_step=2, token_budget=80)
+PACKING = Packing("packed", questions_per_trie=2, databases_per_step=2, token_budget=80, length_bucket=8)
 EPOCHS, STEPS = 3, 9
 """Of ``items()`` under ``PACKING``."""
 

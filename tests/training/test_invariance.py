@@ -52,7 +52,7 @@ def expected(preference: bool, tmp_path_factory: pytest.TempPathFactory) -> list
 CUTS = {
     "one trie a pass": replace(PACKING, token_budget=1),
     "one pass a step": replace(PACKING, token_budget=10_000),
-    "short bucket": replace(PACKING, length_bucket=16),
+    "long bucket": replace(PACKING, length_bucket=128),
     "padded": replace(PACKING, layout="padded"),
     "padded in one pass": replace(PACKING, layout="padded", token_budget=10_000),
 }
@@ -94,9 +94,9 @@ def test_questions_a_trie_do_not_change_the_loss_path(tmp_path: Path, preference
     assert run(tmp_path / "regrouped", preference, data, regrouped) == pytest.approx(path, rel=TOLERANCE)
 
 
-def test_muon_follows_the_path_up_to_bfloat16(tmp_path: Path) -> None:
-    """PyTorch's Muon orthogonalises its steps in bfloat16, which carries a rounding difference on as one of 4e-3."""
+def test_muon_follows_the_path_too(tmp_path: Path) -> None:
+    """Its iteration pulls small singular values up, and with them their rounding."""
     optimizer = partial(muon_adamw, muon_lr=5e-3, lr=1e-3)
     path = run(tmp_path / "base", False, optimizer=optimizer)
     other = run(tmp_path / "cut", False, packing=CUTS["one trie a pass"], optimizer=optimizer)
-    assert other == pytest.approx(path, rel=1e-3)
+    assert other == pytest.approx(path, rel=1e-5)

@@ -179,7 +179,6 @@ def test_rows_are_the_means_of_their_steps(tmp_path: Path, gradient_clip: float)
 def test_policy_and_reference_tie_at_the_start(tmp_path: Path) -> None:
     first = fit(tmp_path, Throughput(), every=1)[0]
     assert float(first["train/margin/achieved"]) == pytest.approx(0, abs=1e-5)
-    assert float(first["train/rewards/ties"]) + float(first["train/rewards/accuracy"]) <= 1
     assert float(first["train/margin/asked"]) > 0
 
 
