@@ -24,16 +24,17 @@ from torch import nn
 
 from learnat.training import models, ranks
 from learnat.training.batches import make_batch
-from learnat.training.callbacks import ResumePoint, resume_file
 from learnat.training.losses import MadpoLoss, SftLoss
 from learnat.training.modules import PolicyModule, PreferenceModule, SftModule
 from learnat.training.optimizers import adamw, warmup_cosine
 from learnat.training.packing import Item, Packing, StepLoader
 from learnat.training.preparation import prepare_for_training
 from learnat.training.reference import reference_logprobs, with_reference
+from learnat.training.resume import resume_file
 from learnat.training.sharding import FullySharded, gather
 from learnat.training.throughput import Throughput
 from tests.training.conftest import random_trie, tiny_model
+from tests.training.runs import EveryStep
 
 STOP = 2
 CLIP = {"lora": 0.9, "full": 3.0}
@@ -60,7 +61,10 @@ class Figures(L.Callback):
         row = trainer.lightning_module.logged
         self.steps.append({name: value for name, value in row.items() if name.startswith("train/")})
         if trainer.global_step == self.stop:
-            trainer.save_checkpoint(Path(trainer.default_root_dir) / "resume.ckpt")
+            folder = Path(trainer.default_root_dir)
+            gathered = list(trainer.strategy.lightning_module_state_dict())
+            ranks.on_first(partial((folder / "gathered.json").write_text, json.dumps(gathered)))
+            trainer.save_checkpoint(folder / "resume.ckpt")
             raise InterruptedError
 
 
@@ -109,7 +113,7 @@ def run(case: str, folder: Path) -> list[dict[str, float]]:
         strategy=chosen,
         max_epochs=2,
         logger=False,
-        callbacks=[Throughput(), figures, ResumePoint()],
+        callbacks=[Throughput(), figures, EveryStep()],
         log_every_n_steps=1,
         default_root_dir=place,
         enable_progress_bar=False,

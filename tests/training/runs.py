@@ -16,12 +16,12 @@ from torch import nn
 from torch.optim import AdamW, Optimizer
 
 from learnat.training.batches import make_batch
-from learnat.training.callbacks import ResumePoint, resume_file
 from learnat.training.losses import MadpoLoss, SftLoss
 from learnat.training.modules import PolicyModule, PreferenceModule, SftModule
 from learnat.training.optimizers import warmup_cosine
 from learnat.training.packing import Item, Packing, StepLoader
 from learnat.training.reference import reference_logprobs, with_reference
+from learnat.training.resume import ResumePoint, resume_file
 from tests.training.conftest import items, tiny_model, with_lora
 
 PACKING = Packing("packed", questions_per_trie=2, databases_per_step=2, token_budget=80, length_bucket=8)
@@ -63,6 +63,12 @@ class LossPath(L.Callback):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
+class EveryStep(ResumePoint):
+    """Saves after every step, however long that takes."""
+
+    interval_s = 0.0
+
+
 def read_path(path: Path) -> list[tuple[int, float]]:
     """Steps and losses that ``LossPath`` wrote."""
     return [(int(step), float(loss)) for step, loss in map(str.split, path.read_text().splitlines())]
@@ -101,7 +107,7 @@ def run(
         max_epochs=EPOCHS,
         max_steps=max_steps,
         logger=False,
-        callbacks=[LossPath(path, kill_after), ResumePoint(minutes=0)],
+        callbacks=[LossPath(path, kill_after), EveryStep()],
         default_root_dir=folder,
         enable_progress_bar=False,
         enable_model_summary=False,

@@ -10,12 +10,12 @@ import torch
 
 from learnat.errors import LearnatError
 from learnat.training.batches import TokenBatch, make_batch
-from learnat.training.callbacks import resume_file
 from learnat.training.losses import MadpoLoss
 from learnat.training.modules import PreferenceModule
 from learnat.training.optimizers import adamw, warmup_cosine
 from learnat.training.packing import Item
 from learnat.training.reference import reference_logprobs, with_reference
+from learnat.training.resume import resume_file
 from learnat.training.tries import join
 from tests.training.conftest import items, tiny_model
 from tests.training.runs import STEPS, referenced, run
@@ -89,3 +89,9 @@ def test_a_resumed_run_is_not_checked_against_its_reference(tmp_path: Path) -> N
     with pytest.raises(LearnatError, match="At step 0"):
         preference_module(model).check_start(moved)
     assert len(run(tmp_path, True, optimizer=fast)) == STEPS
+
+
+def test_a_resume_point_of_other_weights_is_refused(tmp_path: Path) -> None:
+    run(tmp_path, False, max_steps=1)
+    with pytest.raises(LearnatError, match=r"resume\.ckpt does not fit .* lacks \d+ \(such as .*lora_A.*delete it"):
+        run(tmp_path, False, dropout=0.1)

@@ -18,8 +18,9 @@ from tests.training import ranks_worker
 ROOT = Path(__file__).parents[2]
 LAUNCH = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
 ALIKE = [("ddp", "madpo-lora-sgd"), ("fsdp", "madpo-full-sgd"), ("fsdp", "sft-lora-sgd")]
-RESUMED = "madpo-full-adamw"
-CASES = [*(f"{strategy}-{rest}" for strategy, rest in ALIKE), f"fsdp-{RESUMED}@stop", f"fsdp-{RESUMED}@resume"]
+RESUMED = ["madpo-full-adamw", "sft-lora-adamw"]
+CASES = [f"{strategy}-{rest}" for strategy, rest in ALIKE]
+CASES += [f"fsdp-{rest}@{mode}" for rest in RESUMED for mode in ("stop", "resume")]
 
 Steps = list[dict[str, float]]
 
@@ -62,13 +63,21 @@ def test_two_ranks_log_the_figures_and_reach_the_weights_of_one(
         torch.testing.assert_close(both[name], weight, rtol=1e-4, atol=1e-5)
 
 
-def test_a_sharded_run_stopped_mid_epoch_resumes_on_the_path_of_one_rank(tmp_path: Path, two: Path) -> None:
-    before, after = (figures(two, f"fsdp-{RESUMED}@{mode}") for mode in ("stop", "resume"))
+@pytest.mark.parametrize("rest", RESUMED)
+def test_a_sharded_run_stopped_mid_epoch_resumes_on_the_path_of_one_rank(tmp_path: Path, two: Path, rest: str) -> None:
+    before, after = (figures(two, f"fsdp-{rest}@{mode}") for mode in ("stop", "resume"))
     assert len(before) == ranks_worker.STOP
-    assert same(before + after, ranks_worker.run(f"one-{RESUMED}", tmp_path))
+    assert same(before + after, ranks_worker.run(f"one-{rest}", tmp_path))
+
+
+def test_of_a_sharded_model_the_trained_weights_alone_are_gathered_for_a_save(two: Path) -> None:
+    gathered = json.loads((two / "fsdp-sft-lora-adamw" / "gathered.json").read_text())
+    assert gathered and all("lora_" in name for name in gathered)
 
 
 def test_what_was_sharded_loads_in_plain_transformers(two: Path) -> None:
-    model, report = AutoModelForCausalLM.from_pretrained(two / f"fsdp-{RESUMED}" / "exported", output_loading_info=True)
+    model, report = AutoModelForCausalLM.from_pretrained(
+        two / f"fsdp-{RESUMED[0]}" / "exported", output_loading_info=True
+    )
     assert type(model).__name__ == "Qwen2ForCausalLM"
     assert not report["missing_keys"] and not report["unexpected_keys"]

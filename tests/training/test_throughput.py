@@ -17,7 +17,8 @@ from lightning.pytorch.loggers import CSVLogger
 from peft import LoraConfig, get_peft_model
 from rich.console import Console
 
-from learnat.training.callbacks import ResumePoint, StepProgress, resume_file, status
+from learnat.errors import LearnatError
+from learnat.training.callbacks import StepProgress, status
 from learnat.training.flops import flops_per_token, peak_flops
 from learnat.training.losses import MadpoLoss, SftLoss
 from learnat.training.metrics import gradient_norm
@@ -26,9 +27,11 @@ from learnat.training.optimizers import adamw, warmup_cosine
 from learnat.training.packing import Item, Packing, StepLoader
 from learnat.training.rates import Interval, Work
 from learnat.training.reference import reference_logprobs, with_reference
+from learnat.training.resume import ResumePoint, resume_file
 from learnat.training.throughput import Throughput
 from learnat.training.tries import TokenTrie, TrieNode, TriePair
 from tests.training.conftest import items, tiny_model
+from tests.training.runs import EveryStep
 
 PACKING = Packing("packed", 2, 2, 100, length_bucket=16)
 STEPS = 9
@@ -79,6 +82,7 @@ def fit(
     kind: type[PolicyModule] = PreferenceModule,
     gradient_clip: float = 1.0,
     extra: L.Callback | None = None,
+    point: ResumePoint | None = None,
 ) -> list[dict[str, str]]:
     """Train a fresh model (or go on with the run in ``folder``); the rows of metrics.csv."""
     model = tiny_model(dtype=torch.float32)
@@ -95,7 +99,7 @@ def fit(
         max_epochs=3,
         log_every_n_steps=every,
         logger=CSVLogger(folder, name="", version=""),
-        callbacks=[throughput, *([extra] if extra else []), ResumePoint()],
+        callbacks=[throughput, *([extra] if extra else []), point or ResumePoint()],
         default_root_dir=folder,
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -230,3 +234,28 @@ def test_the_summary_and_the_progress_line_show_the_rates(tmp_path: Path, capsys
 def test_a_stage_without_steps_has_a_summary() -> None:
     assert Throughput().summary() == "0 steps in 0 s"
     assert status({}) == ""
+
+
+class Diverged(L.Callback):
+    """Spoils a weight before step ``step``, as a rate that is far too high would."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_train_batch_start(self, trainer: L.Trainer, pl_module: L.LightningModule, *args: Any) -> None:
+        if trainer.global_step + 1 == self.step:
+            next(pl_module.parameters()).data.fill_(float("nan"))
+
+
+def test_a_run_that_diverged_ends_and_keeps_its_last_good_state(tmp_path: Path) -> None:
+    with pytest.raises(LearnatError, match=r"train/loss is nan in the row of step 4.* from step 2\. Lower the"):
+        fit(tmp_path, Throughput(), extra=Diverged(3), point=EveryStep())
+    path = resume_file(tmp_path)
+    assert path is not None
+    state = torch.load(path, weights_only=True)
+    assert state["global_step"] == 2 and all(weight.isfinite().all() for weight in state["state_dict"].values())
+
+
+def test_without_a_resume_point_the_error_says_so(tmp_path: Path) -> None:
+    with pytest.raises(LearnatError, match="There is no resume point"):
+        fit(tmp_path, Throughput(), every=1, extra=Diverged(2))

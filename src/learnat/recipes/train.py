@@ -29,7 +29,6 @@ from learnat.recipes.synthesize import ensure_trees
 from learnat.sql.execution import ExecutorPool
 from learnat.synthesis.tree import Step, read_trees
 from learnat.training import models, ranks
-from learnat.training.callbacks import resume_file
 from learnat.training.datamodule import DecompositionDataModule
 from learnat.training.encoding import PromptEncoder
 from learnat.training.models import Policy
@@ -37,6 +36,7 @@ from learnat.training.modules import PolicyModule, PreferenceModule, SftModule
 from learnat.training.packing import Packing
 from learnat.training.preparation import finish_training, prepare_for_training
 from learnat.training.prompts import PromptStyle, example_text, step_text
+from learnat.training.resume import resume_file
 from learnat.training.selection import chosen_paths
 from learnat.training.sharding import FullySharded, gather
 from learnat.training.throughput import Throughput

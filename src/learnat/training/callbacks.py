@@ -1,4 +1,4 @@
-"""Callbacks of the trainer: a progress bar with rate and ETA, and a resume point."""
+"""The trainer's progress bar, with rate and ETA."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-from lightning.pytorch.callbacks import Callback, Checkpoint
+from lightning.pytorch.callbacks import Callback
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -22,7 +22,6 @@ from rich.progress import (
 
 from learnat.training.modules import PolicyModule
 
-RESUME_FILE = "resume"
 STATUS = {
     "train/loss": "loss {:.4f}",
     "throughput/tokens_per_s": "{:,.0f} tokens/s",
@@ -101,36 +100,3 @@ def _stage(trainer: L.Trainer) -> str:
 
 def _total(trainer: L.Trainer) -> int:
     return int(trainer.estimated_stepping_batches)
-
-
-class ResumePoint(Checkpoint):
-    """Keeps the stage's newest state on disk, written every ``minutes``: a rerun in the same folder goes on there.
-
-    The file is replaced atomically, so that a kill at any instant leaves the old one or the new one. (Lightning's own
-    ``ModelCheckpoint(train_time_interval=…)`` never saves under manual optimisation.)
-    """
-
-    def __init__(self, minutes: float = 2.0) -> None:
-        self.seconds = 60 * minutes
-        self._saved = 0.0
-
-    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self._saved = time.monotonic()
-
-    def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        due = time.monotonic() - self._saved >= self.seconds
-        if trainer.world_size > 1:
-            # All ranks take part in a save, and their clocks differ.
-            due = trainer.strategy.broadcast(due)
-        if due:
-            path = Path(trainer.default_root_dir) / f"{RESUME_FILE}.ckpt"
-            trainer.save_checkpoint(path, weights_only=False)  # the optimiser and the loader go with them
-            self._saved = time.monotonic()
-
-
-def resume_file(folder: Path) -> Path | None:
-    """The resume point in a stage's folder, if there is one."""
-    path = folder / f"{RESUME_FILE}.ckpt"
-    return path if path.is_file() else None

@@ -26,6 +26,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
@@ -50,6 +51,10 @@ class StepMetrics:
         means = {name: value / self._steps[name] for name, value in self._sums.items()}
         self._sums, self._steps = {}, {}
         return means
+
+    def are_finite(self) -> bool:
+        """Whether all metrics since ``take`` are finite numbers on this rank; waits for the device."""
+        return not self._sums or bool(torch.stack([value.double() for value in self._sums.values()]).isfinite().all())
 
 
 def is_logged(step: int, every: int) -> bool:

@@ -48,7 +48,7 @@ class PolicyModule(L.LightningModule, ABC):
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
-        # A checkpoint of an adapter run holds the trained weights alone; the base model comes from its own files.
+        # A checkpoint holds the trained weights alone, which on_load_checkpoint sees to; the others are in place.
         self.strict_loading = False
         self.model = model
         self._optimizer = optimizer
@@ -117,8 +117,28 @@ class PolicyModule(L.LightningModule, ABC):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        trained = {name for name, parameter in self.named_parameters() if parameter.requires_grad}
+        trained = self._trained_names()
         checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if k in trained}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        # A sharded model has its weights by now, taken out of the checkpoint.
+        if "state_dict" not in checkpoint:
+            return
+        there, trained = set(checkpoint["state_dict"]), self._trained_names()
+        if there != trained:
+            raise LearnatError(
+                f"The resume point {self.trainer.ckpt_path} does not fit the model: of the {len(trained)} weights that "
+                f"are trained it lacks {_some(trained - there)}, and it holds others: {_some(there - trained)}. "
+                "Go on with the settings that it was written under, or delete it to start the stage again."
+            )
+
+    def _trained_names(self) -> set[str]:
+        return {name for name, parameter in self.named_parameters() if parameter.requires_grad}
+
+
+def _some(names: set[str]) -> str:
+    """The number of ``names`` and the first of them."""
+    return f"{len(names)} (such as {min(names)})" if names else "none"
 
 
 class SftModule(PolicyModule):

@@ -7,10 +7,12 @@ weights are gathered while it runs; embeddings, last norm and LM head are gather
 from __future__ import annotations
 
 from types import MethodType
+from typing import Any
 
 import torch
 from lightning.pytorch.strategies import ModelParallelStrategy
 from torch import nn
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor
@@ -42,6 +44,12 @@ class FullySharded(ModelParallelStrategy):
     def shard(self, model: nn.Module) -> None:
         """``shard`` for this strategy's device and type; before the first pass and before there is an optimiser."""
         shard(model, self.root_device, self.compute_dtype)
+
+    def lightning_module_state_dict(self) -> dict[str, Any]:
+        """The trained weights, whole on the first rank and empty on others: gathering frozen ones takes long."""
+        assert self.model is not None
+        options = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=True)
+        return get_model_state_dict(self.model, options=options)
 
 
 def shard(model: nn.Module, device: torch.device, compute_dtype: torch.dtype) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import resource
 import sys
 import time
@@ -12,11 +13,13 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
 
+from learnat.errors import LearnatError
 from learnat.training.flops import flops_per_token, peak_flops
 from learnat.training.metrics import is_logged
 from learnat.training.modules import PolicyModule
 from learnat.training.packing import StepLoader
 from learnat.training.rates import Interval, Work
+from learnat.training.resume import newest_step
 
 GIB = 2**30
 
@@ -44,6 +47,8 @@ class Throughput(Callback):
 
     ``peak_tflops`` is the device's rate in 10¹² FLOP/s that MFU is a share of; None takes it from ``flops``, and MFU
     is not logged for a device that is not in that table.
+
+    A row whose loss or gradient norm is not finite ends the run with ``LearnatError``: no later step would mend it.
     """
 
     def __init__(self, peak_tflops: float | None = None) -> None:
@@ -113,6 +118,7 @@ class Throughput(Callback):
         for logger in trainer.loggers:
             logger.log_metrics(row, step=trainer.global_step)
             logger.save()
+        _check_finite(row, trainer)
 
     def _rates(self, interval: Interval) -> dict[str, float]:
         rates = interval.rates()
@@ -136,6 +142,18 @@ class Throughput(Callback):
         if self._memory:
             parts.append(f"peak memory {max(self._memory.values()):.1f} GiB")
         return ", ".join(parts)
+
+
+def _check_finite(row: dict[str, float], trainer: L.Trainer) -> None:
+    for name in ("train/loss", "train/gradient_norm"):
+        if math.isfinite(row.get(name, 0.0)):
+            continue
+        saved = newest_step(trainer)
+        point = f"The newest resume point is from step {saved}." if saved is not None else "There is no resume point."
+        raise LearnatError(
+            f"{name} is {row[name]} in the row of step {trainer.global_step}: training has diverged. {point} "
+            "Lower the learning rate (lr of the stage's model.optim), or bound the gradient's norm (gradient_clip)."
+        )
 
 
 def _waited_s(trainer: L.Trainer) -> float:
