@@ -11,9 +11,13 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from learnat.errors import LearnatError
+
 SFT_ADAPTER, PREFERENCE_ADAPTER = "sft", "pref"
 WEIGHTS_FILE = "adapter_model.safetensors"
 """Where peft looks for an adapter's weights."""
+ALL_LINEAR = "all-linear"
+"""peft's word for every linear layer but the LM head."""
 
 
 def is_adapted(model: nn.Module) -> bool:
@@ -30,7 +34,8 @@ def add_adapter(model: Any, settings: Any, name: str) -> Any:
     """``model`` with a new LoRA adapter ``name``, which alone is trained; adapters that it has already stay active.
 
     ``settings`` is the config node ``model.lora``. The new adapter's weights are float32 (peft's default), whatever
-    the base model's are, and its output is zero. The name must be new.
+    the base model's are, and its output is zero. The name must be new. Raises ``LearnatError`` for target modules that
+    ``model`` has no linear layer for.
     """
     from peft import LoraConfig, get_peft_model
 
@@ -38,7 +43,7 @@ def add_adapter(model: Any, settings: Any, name: str) -> Any:
         r=settings.r,
         lora_alpha=settings.alpha,
         lora_dropout=settings.dropout,
-        target_modules=list(settings.target_modules),
+        target_modules=_targets(model, settings.target_modules),
         task_type="CAUSAL_LM",
     )
     if not is_adapted(model):
@@ -50,6 +55,31 @@ def add_adapter(model: Any, settings: Any, name: str) -> Any:
     for parameter_name, parameter in model.named_parameters():
         parameter.requires_grad_(f".{name}." in parameter_name)
     return model
+
+
+def _targets(model: nn.Module, wanted: str | Sequence[str]) -> str | list[str]:
+    """``wanted`` as peft takes it. peft itself passes over names that match nothing as long as another one matches."""
+    if wanted == ALL_LINEAR:
+        return ALL_LINEAR
+    names = [wanted] if isinstance(wanted, str) else list(wanted)
+    layers = _linear_layers(model)
+    missing = [name for name in names if not any(f".{layer}".endswith(f".{name}") for layer in layers)]
+    if missing:
+        known = sorted({layer.rpartition(".")[2] for layer in layers})
+        raise LearnatError(
+            f"model.lora.target_modules names {', '.join(missing)}, but no linear layer of the model has such a name. "
+            f"Its linear layers: {', '.join(known)}. Name some of these, or set model.lora.target_modules={ALL_LINEAR}."
+        )
+    return names
+
+
+def _linear_layers(model: nn.Module) -> set[str]:
+    """The base model's linear layers by their full names, also where adapters wrap them."""
+    return {
+        name.removesuffix(".base_layer")
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear) and not is_adapter_weight(name)
+    }
 
 
 def export_adapter(model: Any, folder: Path, base_model: str) -> None:
@@ -65,6 +95,7 @@ def export_adapter(model: Any, folder: Path, base_model: str) -> None:
     weights = [get_peft_model_state_dict(model, adapter_name=name, save_embedding_layers=False) for name in names]
     scales = [config.lora_alpha / config.r for config in configs]
     rank = sum(config.r for config in configs)
+    # Injection has replaced ``all-linear`` by the set of layers that it stands for.
     targets = set().union(*(config.target_modules for config in configs))
     config = replace(
         configs[0],
