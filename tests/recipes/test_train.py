@@ -224,6 +224,18 @@ def test_reference_logprobs_are_computed_once(tmp_path: Path, cache: Path, capsy
     assert len(list((own / "reference").iterdir())) == 2
 
 
+def test_a_reference_cache_that_cannot_be_written_stops_no_run(
+    tmp_path: Path, cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = tmp_path / "cache"
+    shutil.copytree(cache, own, ignore=shutil.ignore_patterns("reference"))
+    (own / "reference").touch()
+    train(config(tmp_path / "run", own, "warm_start=none", "score_untrained=false"))
+    said = " ".join(capsys.readouterr().out.split())
+    assert re.search(rf"madpo: {own}/reference/\w+\.safetensors cannot be written \(.*\); the next run", said)
+    assert list(metrics(tmp_path / "run")) == ["madpo"]
+
+
 @pytest.mark.parametrize(
     ("manifest", "overrides", "message"),
     [

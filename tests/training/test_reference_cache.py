@@ -76,6 +76,14 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert [path.name for path in cache.folder.iterdir()] == ["k.safetensors"]
 
 
+def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
+    cache = ReferenceCache(tmp_path / "reference", "k")
+    (cache.path / "in the way").mkdir(parents=True)
+    with pytest.raises(OSError, match=r"k\.safetensors"):
+        cache.write(torch.tensor([-1.0]))
+    assert [path.name for path in cache.folder.iterdir()] == ["k.safetensors"]
+
+
 @pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "text"])
 def test_a_damaged_file_is_not_believed(tmp_path: Path, damage: str) -> None:
     cache = ReferenceCache(tmp_path, "k")

@@ -55,10 +55,18 @@ def add_reference(
     logprobs = ranks.on_first(read)
     if logprobs is None:
         logprobs = _computed(stage, policy, data, trainer, console)
-        ranks.on_first(partial(cache.write, logprobs))
+        ranks.on_first(partial(_keep, stage, cache, logprobs, console))
     else:
         console.print(f"{stage}: reference log-probs of {len(logprobs):,} steps read from {cache.path}")
     data.set_reference(logprobs)
+
+
+def _keep(stage: str, cache: ReferenceCache, logprobs: Tensor, console: Console) -> None:
+    try:
+        cache.write(logprobs)
+    except OSError as error:
+        # The run has what it needs: a full disk costs the next one the time, not this one its life.
+        console.print(f"{stage}: {cache.path} cannot be written ({error}); the next run computes its log-probs again")
 
 
 def _computed(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -63,12 +63,15 @@ class ReferenceCache:
         return logprobs
 
     def write(self, logprobs: Tensor) -> None:
-        """Keep ``logprobs`` [N]; a kill at any instant leaves the whole file or none."""
+        """Keep ``logprobs`` [N]; a kill at any instant leaves the whole file or none. Raises ``OSError``."""
         self.folder.mkdir(parents=True, exist_ok=True)
         logprobs = logprobs.to(torch.float32).contiguous()
-        partial = self.path.with_suffix(f".{os.getpid()}.partial")
-        partial.write_bytes(save({"logprobs": logprobs}, metadata={"sha256": _checksum(logprobs)}))
-        partial.replace(self.path)
+        # Runs of other machines may write the same file, so a process id would not do. Unlike a temporary file, one in
+        # a temporary folder has the usual permissions: others may share the cache.
+        with TemporaryDirectory(prefix=f"{self.key}.", suffix=".partial", dir=self.folder) as own:
+            partial = Path(own) / self.path.name
+            partial.write_bytes(save({"logprobs": logprobs}, metadata={"sha256": _checksum(logprobs)}))
+            partial.replace(self.path)
 
 
 def _checksum(logprobs: Tensor) -> str:
