@@ -29,6 +29,11 @@ def logits(model: torch.nn.Module) -> torch.Tensor:
         return model(input_ids=IDS).logits
 
 
+def change_last_byte(path: Path) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+
+
 def test_a_scratch_model_comes_back_with_its_own_ids(tmp_path: Path) -> None:
     policy = models.build(scratch_settings(), PromptStyle("ddl", 2), TEXTS)
     models.export(policy, scratch_settings(), tmp_path / "sft", "sft")
@@ -111,9 +116,7 @@ def test_the_source_of_a_policy_is_its_weights(tmp_path: Path, base_folder: Path
     first = models.build(settings, PromptStyle(), []).source
     assert models.build(hub_settings(base_folder, gradient_checkpointing=True), PromptStyle(), []).source == first
     assert models.build(hub_settings(base_folder, dtype="bfloat16"), PromptStyle(), []).source != first
-    with (base_folder / "model.safetensors").open("r+b") as file:
-        file.seek(-1, 2)
-        file.write(b"\x01")
+    change_last_byte(base_folder / "model.safetensors")
     assert models.build(settings, PromptStyle(), []).source != first
 
     sources = []
@@ -123,8 +126,33 @@ def test_the_source_of_a_policy_is_its_weights(tmp_path: Path, base_folder: Path
     assert sources[0] == sources[1] != sources[2]
 
 
+def test_the_source_of_an_adapter_is_its_weights_and_those_under_it(tmp_path: Path, base_folder: Path) -> None:
+    settings = hub_settings(base_folder)
+    policy = models.build(settings, PromptStyle(), [])
+    prepare_for_training(policy, settings, "sft")
+    models.export(policy, settings, tmp_path / "sft", "sft")
+    assert models.load(tmp_path / "sft").source == policy.source
+    change_last_byte(base_folder / "model.safetensors")
+    assert models.load(tmp_path / "sft").source != policy.source
+
+
 def test_what_cannot_be_loaded_says_so(tmp_path: Path) -> None:
     with pytest.raises(LearnatError, match=r"nowhere is not a LearNAT checkpoint: it has no learnat.json"):
         models.load(tmp_path / "nowhere")
     with pytest.raises(LearnatError, match=r"model=test\) cannot be had.*model.path=FOLDER"):
         models.check_available(hub_settings(tmp_path / "missing"))
+
+
+@pytest.mark.parametrize(
+    ("damaged", "content", "reason"),
+    [("config.json", '{"model_type": "qwen99"}', "model type `qwen99`"), ("model.safetensors", "cut", "header")],
+)
+def test_a_folder_that_is_there_but_cannot_be_loaded_says_why(
+    base_folder: Path, damaged: str, content: str, reason: str
+) -> None:
+    (base_folder / damaged).write_text(content)
+    with pytest.raises(LearnatError) as caught:
+        models.build(hub_settings(base_folder), PromptStyle(), [])
+    message = str(caught.value)
+    assert message.startswith(f"The folder {base_folder} (model=test) cannot be loaded: ")
+    assert reason in message and "model.path=FOLDER" in message and "downloading" not in message

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
 from learnat.errors import LearnatError
@@ -62,7 +63,13 @@ def from_hub(loader: Any, settings: Any, **how: Any) -> Any:
     """What ``loader`` makes of ``model.path``. Raises ``LearnatError`` when that cannot be had."""
     try:
         return loader(settings.path, **how)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
+        if Path(settings.path).is_dir():
+            raise LearnatError(
+                f"The folder {settings.path} (model={settings.name}) cannot be loaded: {reason(error)}. Give "
+                "model.path=FOLDER with config.json, weights and tokenizer of a causal language model that the "
+                "installed transformers knows, as `hf download ID --local-dir FOLDER` makes it."
+            ) from error
         raise LearnatError(
             f"The model {settings.path} (model={settings.name}) cannot be had: it is neither a local folder nor in the "
             f"Hugging Face cache, and downloading it failed ({reason(error)}). Where there is a network, run "

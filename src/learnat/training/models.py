@@ -137,7 +137,6 @@ def load(checkpoint: str | Path, quantization: str | None = None) -> Policy:
     style = PromptStyle(**manifest["prompt"])
     tokenizer = AutoTokenizer.from_pretrained(folder)
     dtype = dtype_named(manifest["dtype"])
-    source = hub.folder_identity(folder)
     if manifest["kind"] == "adapter":
         from peft import PeftModel
 
@@ -149,11 +148,12 @@ def load(checkpoint: str | Path, quantization: str | None = None) -> Policy:
                 f"{folder} is an adapter over the model {base_model}, which cannot be had here: put its "
                 f"files back, or name where they are now as base_model in {folder / MANIFEST}."
             ) from error
+        source = _adapter_source(folder, base_model, base)
         model: nn.Module = PeftModel.from_pretrained(base, folder, adapter_name=SFT_ADAPTER, is_trainable=False)
     else:
         model = AutoModelForCausalLM.from_pretrained(folder, **_held(dtype, quantization))
         base_model = str(folder.resolve())
-        source = f"{source}{quantization or ''}"
+        source = f"{hub.folder_identity(folder)}{quantization or ''}"
     return Policy(
         name=manifest["model"],
         model=model,
@@ -165,6 +165,12 @@ def load(checkpoint: str | Path, quantization: str | None = None) -> Policy:
         source=source,
         quantization=quantization,
     )
+
+
+def _adapter_source(folder: Path, base_model: str, base: Any) -> str:
+    """Identifies an adapter together with the weights under it, of which its folder holds the name alone."""
+    identity = hub.folder_identity(folder), hub.source_of(base_model, base.config)
+    return hashlib.sha256(repr(identity).encode()).hexdigest()
 
 
 def _held(dtype: torch.dtype, quantization: str | None) -> dict[str, Any]:
@@ -215,8 +221,11 @@ def export(policy: Policy, settings: Any, folder: Path, stage: str) -> None:
     (partial / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)
-    policy.source = hub.folder_identity(folder)
-    if not policy.adapted:
+    if policy.adapted:
+        assert policy.base_model is not None
+        policy.source = _adapter_source(folder, policy.base_model, causal_lm(policy.model))
+    else:
+        policy.source = hub.folder_identity(folder)
         # An adapter that is trained on top from now on is over these weights.
         policy.base_model = str(folder.resolve())
 
