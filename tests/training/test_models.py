@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from learnat.errors import LearnatError
-from learnat.training import models
+from learnat.training import hub, models
 from learnat.training.preparation import prepare_for_training
 from learnat.training.prompts import PromptStyle
 from tests.training.policies import TEXTS, hub_settings, save_base, scratch_settings, sft_checkpoint, shake, trained
@@ -156,3 +156,16 @@ def test_a_folder_that_is_there_but_cannot_be_loaded_says_why(
     message = str(caught.value)
     assert message.startswith(f"The folder {base_folder} (model=test) cannot be loaded: ")
     assert reason in message and "model.path=FOLDER" in message and "downloading" not in message
+
+
+def test_the_source_of_a_hub_model_is_its_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    repository = tmp_path / "models--some--model"
+    (repository / "refs").mkdir(parents=True)
+    sources = []
+    for commit in ("a" * 40, "b" * 40):
+        (repository / "refs" / "main").write_text(commit)
+        (repository / "snapshots" / commit).mkdir(parents=True)
+        (repository / "snapshots" / commit / "config.json").write_text("{}")
+        sources += [hub.source_of("some/model"), hub.source_of("some/model")]
+    assert sources[0] == sources[1] != sources[2] == sources[3]

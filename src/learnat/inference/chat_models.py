@@ -17,7 +17,8 @@ from learnat.training.prompts import PromptStyle
 
 def identity(model: str) -> str:
     """Tells one state of the weights from another: by a folder's files, or by the hub's commit."""
-    return hub.source_of(model, _had(model, AutoConfig.from_pretrained))
+    _had(model, AutoConfig.from_pretrained)  # brings the hub's newest commit, or says what is missing
+    return hub.source_of(model)
 
 
 def load(model: str) -> Policy:

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub import try_to_load_from_cache
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
@@ -34,11 +35,13 @@ def load_weights(settings: Any, **how: Any) -> Any:
     return from_hub(AutoModelForCausalLM.from_pretrained, settings, **how)
 
 
-def source_of(path: str, config: Any) -> str:
-    """Tells one state of the weights at ``path`` from another: by a folder's files, or by the hub's commit."""
+def source_of(path: str) -> str:
+    """Tells one state of the weights at ``path``, on disk, from another: by its files, or the hub's commit."""
     if Path(path).is_dir():
         return folder_identity(Path(path))
-    commit = getattr(config, "_commit_hash", None)
+    # The cache keeps the files of a commit in a folder of that name.
+    cached = try_to_load_from_cache(path, "config.json")
+    commit = Path(cached).parent.name if isinstance(cached, str) else None
     return hashlib.sha256(f"{path}@{commit}".encode()).hexdigest()
 
 

@@ -83,7 +83,7 @@ def build(settings: Any, style: PromptStyle, texts: Iterable[str]) -> Policy:
         base_model, quantization = hub.absolute(settings.path), settings.quantization
         tokenizer = hub.load_tokenizer(settings)
         model = hub.load_weights(settings, **_held(dtype, quantization))
-        identity = hub.source_of(settings.path, model.config), settings.dtype, quantization
+        identity = hub.source_of(settings.path), settings.dtype, quantization
     else:
         tokenizer = train_tokenizer(texts, settings.architecture.vocab_size)
         model = _from_scratch(settings, tokenizer).to(dtype)
@@ -148,7 +148,7 @@ def load(checkpoint: str | Path, quantization: str | None = None) -> Policy:
                 f"{folder} is an adapter over the model {base_model}, which cannot be had here: put its "
                 f"files back, or name where they are now as base_model in {folder / MANIFEST}."
             ) from error
-        source = _adapter_source(folder, base_model, base)
+        source = _adapter_source(folder, base_model)
         model: nn.Module = PeftModel.from_pretrained(base, folder, adapter_name=SFT_ADAPTER, is_trainable=False)
     else:
         model = AutoModelForCausalLM.from_pretrained(folder, **_held(dtype, quantization))
@@ -167,9 +167,9 @@ def load(checkpoint: str | Path, quantization: str | None = None) -> Policy:
     )
 
 
-def _adapter_source(folder: Path, base_model: str, base: Any) -> str:
+def _adapter_source(folder: Path, base_model: str) -> str:
     """Identifies an adapter together with the weights under it, of which its folder holds the name alone."""
-    identity = hub.folder_identity(folder), hub.source_of(base_model, base.config)
+    identity = hub.folder_identity(folder), hub.source_of(base_model)
     return hashlib.sha256(repr(identity).encode()).hexdigest()
 
 
@@ -223,7 +223,7 @@ def export(policy: Policy, settings: Any, folder: Path, stage: str) -> None:
     partial.rename(folder)
     if policy.adapted:
         assert policy.base_model is not None
-        policy.source = _adapter_source(folder, policy.base_model, causal_lm(policy.model))
+        policy.source = _adapter_source(folder, policy.base_model)
     else:
         policy.source = hub.folder_identity(folder)
         # An adapter that is trained on top from now on is over these weights.
