@@ -16,4 +16,4 @@ def recipe(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    launch(recipe, config_name="train", config_dir=Path(__file__).parent / "conf")
+    launch(recipe, config_name="train", config_dir=Path(__file__).parent / "conf", several_ranks=True)

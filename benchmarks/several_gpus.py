@@ -254,6 +254,8 @@ def main() -> None:
     if args.kind == "fsdp" and ranks.count() == 1:
         parser.error("--kind fsdp shards a model over several GPUs: start it with torchrun --nproc-per-node=2")
     ranks.connect()
+    if torch.cuda.is_available():
+        ranks.bind_gpu()
     measured = [measure(args, scaling) for scaling in (("weak", "strong") if args.kind == "ddp" else ("weak",))]
     if ranks.is_first():
         show([row for row, _ in measured], measured[0][1] if args.kind == "fsdp" else [], args.out)

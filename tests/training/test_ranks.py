@@ -30,7 +30,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder that two ranks leave after all ``CASES``."""
     folder = tmp_path_factory.mktemp("two")
     path = os.pathsep.join([str(ROOT / "src"), str(ROOT)])
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": path}
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": path}
     command = [sys.executable, *LAUNCH, str(ROOT / "tests/training/ranks_worker.py"), str(folder), *CASES]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -1,7 +1,8 @@
 """The entry point of every root main: checks the command line, runs the recipe in its run folder, reports errors.
 
 Exit codes: 0 done; 1 an unexpected error (its traceback is in the run folder's log) or a failed job of a sweep;
-2 a mistake the user can mend (one message, no traceback unless HYDRA_FULL_ERROR=1); 130 interrupted.
+2 a mistake the user can mend (one message, no traceback unless HYDRA_FULL_ERROR=1); 130 interrupted. Under torchrun
+these are the exit codes of the ranks; torchrun itself exits with 1 whenever one of them fails.
 """
 
 from __future__ import annotations
@@ -34,10 +35,11 @@ log = logging.getLogger(__name__)
 Recipe = Callable[[DictConfig], Any]
 
 
-def launch(recipe: Recipe, config_name: str, config_dir: Path) -> None:
+def launch(recipe: Recipe, config_name: str, config_dir: Path, *, several_ranks: bool = False) -> None:
     """Run ``recipe`` once, or once a job of a sweep, with the config that the command line composes.
 
-    The recipe gets a resolved config whose ``run_dir`` is the absolute run folder, which exists.
+    The recipe gets a resolved config whose ``run_dir`` is the absolute run folder, which exists. ``several_ranks`` says
+    that it can work under torchrun, as one process to a device; any other recipe is refused there.
     """
 
     @functools.wraps(recipe)
@@ -48,12 +50,15 @@ def launch(recipe: Recipe, config_name: str, config_dir: Path) -> None:
     # Libraries' warnings belong into the log, not between a recipe's lines.
     logging.captureWarnings(True)
     try:
+        if ranks.count() > 1 and not several_ranks:
+            raise LearnatError(f"{config_name}.py works in one process: start it with python, not with torchrun.")
         elsewhere = arguments.config_path or arguments.config_dir
         if arguments.overrides and not elsewhere:
             check_overrides(config_dir, arguments.config_name or config_name, arguments.overrides)
         ranks.share_start()
         hydra.main(version_base="1.3", config_path=str(config_dir.resolve()), config_name=config_name)(job)()
     except LearnatError as error:
+        ranks.yield_to_first()
         if _full_errors():
             raise
         print(error, file=sys.stderr)
@@ -69,7 +74,8 @@ def _run_job(recipe: Recipe, cfg: DictConfig) -> float | None:
     folder = Path(HydraConfig.get().runtime.output_dir)
     code = 0
     let_jobs_spawn()
-    (folder / ERROR_FILE).unlink(missing_ok=True)
+    if ranks.is_first():
+        (folder / ERROR_FILE).unlink(missing_ok=True)
     try:
         _complete(cfg, folder)
         # A rerun in the same folder may be refused: what describes the earlier run stays until the recipe goes on.
@@ -108,11 +114,13 @@ def _complete(cfg: DictConfig, folder: Path) -> None:
 def _report(error: Exception, folder: Path) -> int:
     """Log ``error``, leave its message in the run folder, and say with which code to exit."""
     mistake = _user_error(error)
+    ranks.yield_to_first()
     if mistake is not None:
         log.error(str(mistake), exc_info=error if _full_errors() else None)
     else:
         log.error("%s: %s", type(error).__name__, error, exc_info=error)
-    (folder / ERROR_FILE).write_text(f"{mistake or f'{type(error).__name__}: {error}'}\n", encoding="utf-8")
+    if ranks.is_first():
+        (folder / ERROR_FILE).write_text(f"{mistake or f'{type(error).__name__}: {error}'}\n", encoding="utf-8")
     return 2 if mistake is not None else 1
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from learnat.recipes.given_trees import check_trees, trees_record
 from learnat.recipes.provenance import keep_settings, write_provenance
 from learnat.recipes.reference_pass import add_reference
 from learnat.recipes.scoring import Scorer
+from learnat.recipes.stages import Stage, stages_of
 from learnat.recipes.start_checks import check_start
 from learnat.recipes.synthesize import ensure_trees
 from learnat.sql.execution import ExecutorPool
@@ -44,19 +44,6 @@ from learnat.training.throughput import Throughput
 console = Console(soft_wrap=True, quiet=not ranks.is_first())
 
 
-@dataclass(frozen=True)
-class Stage:
-    """One training stage: its name, its loss group (``conf/loss``) and its optimisation (``model.optim``)."""
-
-    name: str
-    loss: Any
-    optim: Any
-
-    @property
-    def is_preference(self) -> bool:
-        return self.loss.pairs is not None
-
-
 def train(cfg: DictConfig) -> None:
     """Trees, made if there are none → SFT → preference training, each stage scored; see conf/train.yaml.
 
@@ -65,6 +52,8 @@ def train(cfg: DictConfig) -> None:
     folder = Path(cfg.run_dir)
     L.seed_everything(cfg.seed, verbose=False)
     check_devices(cfg)
+    if cfg.trainer.accelerator == "gpu":
+        ranks.bind_gpu()
     check_start(cfg)
     models.check_available(cfg.model)
     generation, packing = instantiate(cfg.inference), Packing(**cfg.packing)
@@ -88,7 +77,7 @@ def train(cfg: DictConfig) -> None:
         scorer = Scorer(benchmark, cfg.data.eval_splits, generation, folder, pool, cfg.executor.timeout_s)
         if done != "untrained" or cfg.score_untrained:
             ranks.on_first(partial(scorer.score, done, policy))
-        for stage in _stages(cfg):
+        for stage in stages_of(cfg):
             policy = _run_stage(cfg, stage, policy, benchmark, trees, packing)
             ranks.on_first(partial(scorer.score, stage.name, policy))
         ranks.on_first(partial(scorer.report, f"Execution accuracy, %: {cfg.model.name}, {benchmark.name}"))
@@ -101,15 +90,6 @@ def _initial_policy(cfg: DictConfig, benchmark: Benchmark, style: PromptStyle, t
         models.prompt_style(cfg.warm_start.checkpoint).check_samples(benchmark)
         return models.load(cfg.warm_start.checkpoint, cfg.model.quantization), "sft"
     return models.build(cfg.model, style, tokenizer_texts(benchmark, style, cfg.data.train_split, trees)), "untrained"
-
-
-def _stages(cfg: DictConfig) -> list[Stage]:
-    if cfg.loss.name == "sft":
-        return [Stage("sft", cfg.loss, cfg.model.optim.sft)]
-    preference = Stage(cfg.loss.name, cfg.loss, cfg.model.optim.preference)
-    if cfg.warm_start.loss is None or cfg.warm_start.checkpoint is not None:
-        return [preference]
-    return [Stage("sft", cfg.warm_start.loss, cfg.model.optim.sft), preference]
 
 
 def tokenizer_texts(benchmark: Benchmark, style: PromptStyle, split: str, trees: Path) -> Iterator[str]:

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import atexit
 import os
+import time
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from learnat.errors import LearnatError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,6 +26,9 @@ PATIENCE = timedelta(days=7)
 
 START = "LEARNAT_STARTED"
 """The environment variable from which conf/base.yaml takes the time in a run folder's name."""
+
+GRACE_S = 15.0
+"""How long a rank that failed waits for the first one to report, in seconds; torchrun ends it when that one ends."""
 
 _talk: Any = None
 """The process group in which ranks wait and exchange Python objects, over the network and not over the devices."""
@@ -44,21 +50,38 @@ def is_first() -> bool:
 
 
 def connect() -> None:
-    """Set the ranks' process group up, which Lightning's strategies then find; calling it again changes nothing."""
+    """Set the ranks' process group up, which Lightning's strategies then find; calling it again changes nothing.
+
+    No GPU is touched: NCCL connects with the first tensor on one, so ``bind_gpu`` must come before that.
+    """
     global _talk
     if count() == 1 or _talk is not None:
         return
     import torch
     from torch import distributed
 
-    backend = "gloo"
-    if torch.cuda.is_available():
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-        # Tensors travel from GPU to GPU; Python objects, which Lightning broadcasts too, must not wait for a GPU.
-        backend = "cpu:gloo,cuda:nccl"
-    distributed.init_process_group(backend)
+    # Tensors travel from GPU to GPU; Python objects, which Lightning broadcasts too, must not wait for a GPU.
+    distributed.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
     _talk = distributed.new_group(backend="gloo", timeout=PATIENCE)
     atexit.register(distributed.destroy_process_group)
+
+
+def bind_gpu() -> None:
+    """Make the GPU that has this rank's number on its node the current one."""
+    if count() > 1:
+        import torch
+
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+
+
+def yield_to_first() -> None:
+    """Let the first rank report a failure that it shares, before this one does.
+
+    torchrun ends all ranks when one ends. If this rank ended first, the message might never be written; if the first
+    one does, this one is ended while it waits here. It comes back only if the failure is this rank's own.
+    """
+    if not is_first():
+        time.sleep(GRACE_S)
 
 
 def share_start() -> None:
@@ -68,15 +91,26 @@ def share_start() -> None:
 
 
 def on_first(work: Callable[[], T]) -> T:
-    """What ``work`` returns on the first rank; the others wait for it. Raises there alone: torchrun ends the others."""
+    """What ``work`` returns on the first rank; the others wait for it.
+
+    A ``LearnatError`` there is raised on all ranks; any other error there alone, and torchrun ends the others.
+    """
     if count() == 1:
         return work()
     from torch import distributed
 
     connect()
-    result: list[Any] = [work() if is_first() else None]
-    distributed.broadcast_object_list(result, src=0, group=_talk)
-    return result[0]
+    answer: list[Any] = [None, None]
+    if is_first():
+        try:
+            answer[0] = work()
+        except LearnatError as error:
+            answer[1] = error
+    distributed.broadcast_object_list(answer, src=0, group=_talk)
+    result, mistake = answer
+    if mistake is not None:
+        raise mistake
+    return result
 
 
 def spread(work: Callable[[T], R], items: Sequence[T]) -> list[R]:
