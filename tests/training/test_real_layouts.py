@@ -81,7 +81,8 @@ def test_spider_trees_packed_equal_padded(
         reference = tiny_model(vocabulary=len(encoder.tokenizer))
         use_float64_norms(reference)
         reference.get_output_embeddings().weight.data *= 0.9  # a policy that has left its reference
-        data.set_reference(reference_logprobs(reference, data.reference_batches(), "cpu", lambda count: None))
+        batches = map(data.reference_batch, data.reference_tries())
+        data.set_reference(reference_logprobs(reference, batches, "cpu", lambda count: None))
     loss, gradients, tokens = loss_and_gradients(data, PACKED, preference)
     padded = replace(PACKED, layout="padded", length_bucket=8)
     expected, expected_gradients, padded_tokens = loss_and_gradients(data, padded, preference)
