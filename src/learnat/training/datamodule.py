@@ -106,9 +106,8 @@ class DecompositionDataModule(L.LightningDataModule):
         """One line on what is trained on."""
         pairs = sum(len(item.trie.pairs) for item in self.items)
         what = f", {pairs:,} step pairs" if self.selection is not None else ""
-        steps = sum(node.supervised for item in self.items for node in item.trie.nodes)
         return (
-            f"{len(self.items):,} questions, {steps:,} steps{what} ({self.unsolved} unsolved, "
+            f"{len(self.items):,} questions, {self.supervised_nodes:,} steps{what} ({self.unsolved} unsolved, "
             f"{self.dropped} longer than the context of {self.context_length} tokens)"
         )
 

@@ -32,7 +32,8 @@ def flops_per_token(model: nn.Module) -> int:
 
     2·N in the forward pass, 2·N for the gradients of activations and 2·N_trained for those of weights: 4·N for LoRA,
     6·N for full fine-tuning. N counts the weights of the linear layers, without the adapters' own; embeddings, LM
-    head, attention scores and recomputed activations are not counted.
+    head, attention scores and recomputed activations are not counted; the last MLP is, also where it runs at the read
+    positions alone (``last_layer``).
     """
     sizes = [(layer.in_features * layer.out_features, layer.weight.requires_grad) for layer in _matrices(model)]
     return 4 * sum(size for size, _ in sizes) + 2 * sum(size for size, trained in sizes if trained)

@@ -69,7 +69,7 @@ class MuonAdamW(Optimizer):
     def __init__(self, model: nn.Module, muon_lr: float, lr: float, weight_decay: float, betas: tuple[float, float]):
         lm = causal_lm(model)
         outer = {id(p) for m in (lm.get_input_embeddings(), lm.get_output_embeddings()) for p in m.parameters()}
-        trained = [p for p in model.parameters() if p.requires_grad]
+        trained = _trained(model.parameters())
         matrices = [p for p in trained if p.ndim == 2 and id(p) not in outer]
         rest = [p for p in trained if p.ndim != 2 or id(p) in outer]
         self.parts: list[Optimizer] = [
