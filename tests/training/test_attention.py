@@ -14,7 +14,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from learnat.training import flex
 from learnat.training.batches import make_batch
-from learnat.training.segments import Segments, Span, segment_attention, segments_of, visible
+from learnat.training.segments import Span, segment_attention, segments_of, visible
 from learnat.training.tries import TokenTrie, TrieNode
 from tests.training.conftest import random_trie
 
@@ -84,7 +84,7 @@ def test_segments_and_flex_attention_give_dense_attention(seed: int, count: int,
     expected = scaled_dot_product_attention(query, key, value, mask, scale=0.3, enable_gqa=True).transpose(1, 2)
 
     segments = visibility.mask()
-    assert isinstance(segments, Segments)
+    assert isinstance(segments, tuple)
     with pytest.MonkeyPatch.context() as patch:
         # On a GPU the kernel is compiled; the rule and the arguments are the same.
         patch.setattr(flex, "_compiled", lambda function: function)
@@ -96,9 +96,11 @@ def test_segments_and_flex_attention_give_dense_attention(seed: int, count: int,
         torch.testing.assert_close(attended[:, :tokens], expected[:, :tokens], rtol=1e-10, atol=1e-12)
 
 
-def test_padding_queries_see_one_key() -> None:
-    enter, leave = np.array([0, 0, 1, 2, 2]), np.array([3, 3, 2, 3, 3])
-    spans = [Span(0, 0, 0, 2), Span(0, 2, 2, 3), Span(0, 2, 3, 5)]
-    for mask in segments_of(spans, enter, leave).masks:
-        assert mask.any(-1).all()
+def test_a_segment_shows_its_root_and_what_the_rule_allows_of_itself() -> None:
+    enter, leave = np.array([0, 0, 1, 2, 2, 3]), np.array([3, 3, 2, 3, 3, 4])
+    spans = [Span(0, 0, 0, 2), Span(0, 2, 2, 3), Span(0, 2, 3, 5), Span(5, 5, 5, 6)]
+    segments = segments_of(spans, enter, leave)
+    assert [segment.opens_trie for segment in segments] == [True, False, False, True]
+    shown = [(segment.mask == 0).int().tolist() for segment in segments]
+    assert shown == [[[1, 0], [1, 1]], [[1, 1, 1]], [[1, 1, 1, 0], [1, 1, 1, 1]], [[1]]]
     assert not visible(np.array([3]), np.array([2]), enter, leave)

@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from torch.nn.attention.flex_attention import BlockMask
 
 from learnat.training.flex import block_mask, flex_attention
-from learnat.training.segments import Segments, Span, segment_attention, segments_of
+from learnat.training.segments import Segment, Span, segment_attention, segments_of
 
 ATTENTION_NAME = "learnat_trie"
 
-TrieMask = Segments | BlockMask
+TrieMask = tuple[Segment, ...] | BlockMask
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def trie_attention(
         return sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
         )
-    if isinstance(trie_mask, Segments):
+    if isinstance(trie_mask, tuple):
         return segment_attention(query, key, value, trie_mask, scaling), None
     return flex_attention(query, key, value, trie_mask, scaling), None
 
