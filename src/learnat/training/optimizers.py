@@ -14,6 +14,12 @@ from torch.optim.lr_scheduler import LambdaLR
 from learnat.training.adapters import is_adapted
 from learnat.training.logprobs import causal_lm
 
+LEAST_ASPECT = 1.5
+"""Width over height from which Newton–Schulz on the Gram matrix takes fewer products."""
+STEPS_BEFORE_GRAM = 2
+"""Steps as they are written before that: the Gram matrix squares singular values, and these steps lift the smallest
+ones (3.4 times each), which rounding would blur: relative error 2e-5 in place of 2e-4."""
+
 
 class FullPrecisionMuon(Muon):
     """torch.optim.Muon whose Newton–Schulz iteration keeps the parameters' dtype on a CPU.
@@ -50,14 +56,47 @@ class FullPrecisionMuon(Muon):
 
 def orthogonalized(matrix: Tensor, coefficients: tuple[float, float, float], steps: int) -> Tensor:
     """Roughly U Vᵀ of ``matrix`` = U S Vᵀ, by ``steps`` quintic Newton–Schulz iterations in the matrix's dtype."""
-    a, b, c = coefficients
     tall = matrix.shape[0] > matrix.shape[1]
     x = matrix.T if tall else matrix
     x = x / x.norm().clamp(min=1e-7)  # the iteration needs a spectral norm of at most 1
+    # Half precision cannot take a squared spectrum at all.
+    through_gram = x.shape[1] > LEAST_ASPECT * x.shape[0] and x.dtype in (torch.float32, torch.float64)
+    before = min(steps, STEPS_BEFORE_GRAM) if through_gram else steps
+    x = _by_gram(_by_products(x, coefficients, before), coefficients, steps - before)
+    return x.T if tall else x
+
+
+def _by_products(x: Tensor, coefficients: tuple[float, float, float], steps: int) -> Tensor:
+    """The iteration x ← p(x xᵀ) x with p(g) = a + b g + c g², as it is written."""
+    a, b, c = coefficients
     for _ in range(steps):
         gram = x @ x.T
         x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
-    return x.T if tall else x
+    return x
+
+
+def _by_gram(x: Tensor, coefficients: tuple[float, float, float], steps: int) -> Tensor:
+    """The same iteration on the Gram matrix, g ← p(g) g p(g); the product of all p(g) then meets ``x`` once.
+
+    The p(g) are polynomials of one symmetric matrix, so they commute with it and with one another.
+    """
+    if steps == 0:
+        return x
+    gram = x @ x.T
+    product = _polynomial(gram, coefficients)
+    factor = product
+    for _ in range(steps - 1):
+        gram = factor @ gram @ factor
+        factor = _polynomial(gram, coefficients)
+        product = factor @ product
+    return product @ x
+
+
+def _polynomial(gram: Tensor, coefficients: tuple[float, float, float]) -> Tensor:
+    a, b, c = coefficients
+    p = torch.addmm(gram, gram, gram, beta=b, alpha=c)
+    p.diagonal().add_(a)
+    return p
 
 
 class MuonAdamW(Optimizer):
