@@ -76,7 +76,9 @@ def segment_attention(
         else:
             k, v = torch.cat([root_k, k], 1), torch.cat([root_v, v], 1)
         out = nn.functional.scaled_dot_product_attention(
-            *(x.transpose(1, 2) for x in (q, k, v)),
+            q.transpose(1, 2),
+            k.transpose(1, 2),
+            v.transpose(1, 2),
             attn_mask=segment.mask.to(q.dtype),
             scale=scaling,
             enable_gqa=q.shape[2] != k.shape[2],
