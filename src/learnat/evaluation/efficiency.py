@@ -17,6 +17,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from learnat.errors import LearnatError
 from learnat.evaluation.metric import LEARNAT, Measured
 from learnat.evaluation.run import Pair, ScoringRun
 from learnat.sql.results import equal
@@ -40,9 +41,14 @@ class Stopwatch:
 
     Args:
         iterations: how often gold and prediction are timed; the official scripts' number is 100.
+
+    Raises:
+        LearnatError: ``iterations`` is no whole number above 0.
     """
 
     def __init__(self, iterations: int = 100) -> None:
+        if not isinstance(iterations, int) or iterations < 1:
+            raise LearnatError(f"timing_iterations={iterations!r} must be a whole number above 0.")
         self.iterations = iterations
         self._known: WeakKeyDictionary[ScoringRun, list[_Timing]] = WeakKeyDictionary()
 
@@ -106,6 +112,7 @@ class ValidEfficiencyScore(_Efficiency):
     name = "ves"
     title = "VES"
     evaluator = f"{LEARNAT}, VES of BIRD's evaluation_ves.py"
+    is_share = False
 
     def __init__(self, stopwatch: Stopwatch) -> None:
         super().__init__(stopwatch, math.sqrt)
@@ -117,6 +124,7 @@ class RewardedEfficiencyScore(_Efficiency):
     name = "r_ves"
     title = "R-VES"
     evaluator = f"{LEARNAT}, R-VES of BIRD mini_dev's evaluation_ves.py"
+    is_share = False
 
     def __init__(self, stopwatch: Stopwatch) -> None:
         super().__init__(stopwatch, lambda ratio: math.sqrt(reward(ratio)))

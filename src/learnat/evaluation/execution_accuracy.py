@@ -31,6 +31,7 @@ class ExecutionAccuracy:
     name = "ex"
     title = "EX"
     evaluator = EVALUATOR
+    is_share = True
 
     def __init__(self, mode: str | None = None) -> None:
         if mode is not None:

@@ -40,6 +40,8 @@ class Metric(Protocol):
     """Its name in tables."""
     evaluator: str
     """Whose definition it follows."""
+    is_share: bool
+    """Whether its values lie in [0, 1] and 1 means right: tables then show per cent."""
 
     def measure(self, run: ScoringRun) -> Measured: ...
 

@@ -14,23 +14,22 @@ from learnat.evaluation.test_suite import TestSuiteAccuracy
 
 _ALL = (ExecutionAccuracy, ExactMatch, TestSuiteAccuracy, SoftF1, ValidEfficiencyScore, RewardedEfficiencyScore)
 TITLES = {metric.name: metric.title for metric in _ALL}
+"""How tables call a metric."""
+NOT_SHARES = {metric.name for metric in _ALL if not metric.is_share}
 
 
-def make_metrics(names: Sequence[str], ex_mode: str | None = None, timing_iterations: int = 100) -> list[Metric]:
-    """The metrics called ``names``, in that order.
+def make_metrics(names: Sequence[str], timing_iterations: int = 100) -> list[Metric]:
+    """The metrics called ``names``, in that order; ``ex`` compares as the benchmark says.
 
     Args:
-        ex_mode: how ``ex`` compares results; None leaves it to the benchmark.
         timing_iterations: how often ``ves`` and ``r_ves`` time a query.
 
     Raises:
-        LearnatError: a name is unknown or given twice, or a setting is out of range.
+        LearnatError: a name is unknown or given twice, or ``timing_iterations`` is out of range.
     """
-    if not isinstance(timing_iterations, int) or timing_iterations < 1:
-        raise LearnatError(f"timing_iterations={timing_iterations!r} must be a whole number above 0.")
     stopwatch = Stopwatch(timing_iterations)
     known: dict[str, Callable[[], Metric]] = {
-        "ex": lambda: ExecutionAccuracy(ex_mode),
+        "ex": ExecutionAccuracy,
         "em": ExactMatch,
         "ts": TestSuiteAccuracy,
         "soft_f1": SoftF1,
@@ -40,6 +39,6 @@ def make_metrics(names: Sequence[str], ex_mode: str | None = None, timing_iterat
     for name in names:
         if name not in known:
             raise LearnatError(f"There is no metric {name!r} (metrics). {nearest(str(name), known)}")
-    if not names or len(set(names)) != len(names):
-        raise LearnatError(f"metrics=[{','.join(names)}] must name at least one metric, and each once.")
+    if len(set(names)) != len(names):
+        raise LearnatError(f"metrics=[{','.join(names)}] names a metric twice.")
     return [known[name]() for name in names]

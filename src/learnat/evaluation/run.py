@@ -34,7 +34,7 @@ class Pair:
 def executed_pair(path: Path, gold_sql: str, predicted: str, mode: str) -> Pair:
     """The texts that the official evaluator of a comparison mode executes."""
     if mode == "spider_bag":
-        gold_sql, predicted = spider_gold_text(gold_sql), spider_predicted_text(predicted)
+        gold_sql, predicted = spider_gold_text(gold_sql), spider_predicted_text(predicted, gold_sql)
     return Pair(Query(path, gold_sql), Query(path, predicted))
 
 

@@ -53,12 +53,14 @@ class PairedComparison:
         )
 
 
-def bootstrap_interval(values: Sequence[float], resamples: int = RESAMPLES, seed: int = 0) -> Interval:
+def bootstrap_interval(
+    values: Sequence[float], resamples: int = RESAMPLES, seed: int = 0, is_share: bool = True
+) -> Interval:
     """The 95 % percentile interval of the mean: questions are drawn with replacement.
 
-    Where all values are 0, or all are 1, the Wilson interval instead.
+    For a share, where all values are 0 or all are 1, the Wilson interval instead.
     """
-    if len(set(values)) == 1 and values[0] in (0.0, 1.0):
+    if is_share and len(set(values)) == 1 and values[0] in (0.0, 1.0):
         return wilson_interval(int(sum(values)), len(values))
     return _quantiles(_resampled_means(values, resamples, seed))
 

@@ -20,6 +20,7 @@ class SoftF1:
     name = "soft_f1"
     title = "Soft-F1"
     evaluator = f"{LEARNAT}, Soft-F1 of BIRD mini_dev's evaluation_f1.py"
+    is_share = True
 
     def measure(self, run: ScoringRun) -> Measured:
         results = run.results("bird_set")

@@ -36,7 +36,7 @@ def make_scores(
             f"{benchmark.name}: no question to score." if not splits else f"One split at a time, not {splits}."
         )
     levels = _levels(verdicts, benchmark)
-    figures = {metric.name: _figures(measured, levels) for metric, measured in metrics}
+    figures = {metric.name: _figures(metric, measured, levels) for metric, measured in metrics}
     features = _features(verdicts, benchmark)
     return Scores(
         metrics={name: {level: figure.value for level, figure in by.items()} for name, by in figures.items()},
@@ -46,7 +46,7 @@ def make_scores(
             feature: {
                 metric.name: figure
                 for metric, measured in metrics
-                for figure in _figures(measured, {feature: group}).values()
+                for figure in _figures(metric, measured, {feature: group}).values()
             }
             for feature, group in features.items()
         },
@@ -72,13 +72,13 @@ def _features(verdicts: Sequence[Verdict], benchmark: Benchmark) -> Groups:
     return dict(sorted(groups.items(), key=lambda item: -len(item[1])))
 
 
-def _figures(measured: Measured, groups: Groups) -> dict[str, Figure]:
+def _figures(metric: Metric, measured: Measured, groups: Groups) -> dict[str, Figure]:
     figures = {}
     for name, group in groups.items():
         values = [value for i in group if (value := measured.values[i]) is not None]
         share = mean(values)
         if share is not None:
-            figures[name] = Figure(share, bootstrap_interval(values), len(values))
+            figures[name] = Figure(share, bootstrap_interval(values, is_share=metric.is_share), len(values))
     return figures
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from rich.table import Table
 
 from learnat.evaluation.formats import Rows, to_markdown, to_terminal
-from learnat.evaluation.registry import TITLES
+from learnat.evaluation.registry import NOT_SHARES, TITLES
 
 Metrics = Mapping[str, Mapping[str, Mapping[str, Any]]]
 """``{stage: {split: scores}}``, as train.py writes it to metrics.json; ``scores`` is ``Scores.as_dict()``."""
@@ -39,7 +39,7 @@ def rows(metrics: Metrics, metric: str = "ex", title: str | None = None) -> Rows
         for stage, split, of_split in scores
     )
     return Rows(
-        title=title or f"{_title(metric)}, %",
+        title=title or f"{_title(metric)}, {'× 100' if metric in NOT_SHARES else '%'}",
         columns=("stage", "split", "questions", *levels),
         rows=cells,
         note=_note([of_split for _, _, of_split in scores], metric),
@@ -55,7 +55,7 @@ def feature_rows(scores: Mapping[str, Any]) -> Rows:
         questions = max((figure["questions"] for figure in by_metric.values()), default=0)
         lines.append((feature, str(questions), *(_feature_cell(by_metric.get(name)) for name in names)))
     return Rows(
-        title="By what the gold query uses, %",
+        title="By what the gold query uses, × 100",
         columns=("feature", "questions", *map(_title, names)),
         rows=tuple(lines),
         note="A question counts in every row that applies to it; in brackets its 95 % interval.",

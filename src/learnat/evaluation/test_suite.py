@@ -57,6 +57,7 @@ class TestSuiteAccuracy:
     name = "ts"
     title = "Test suite"
     evaluator = f"{LEARNAT}, test-suite accuracy of test-suite-sql-eval"
+    is_share = True
 
     def measure(self, run: ScoringRun) -> Measured:
         """Gold and prediction run on one database after the other, up to the first on which they differ.
@@ -83,7 +84,7 @@ def _golds(run: ScoringRun) -> Golds:
     for example in run.examples:
         key = (example.db_id, example.gold_sql)
         gold = golds.setdefault(key, _Gold(example.gold_sql, spider_gold_text(example.gold_sql)))
-        text = spider_predicted_text(run.predictions[example.index])
+        text = spider_predicted_text(run.predictions[example.index], example.gold_sql)
         if _is_gold(text, gold):
             gold.same = True
         else:
@@ -134,7 +135,7 @@ def _measured(run: ScoringRun, golds: Golds, suites: Mapping[str, Sequence[Path]
     timed_out = gold_failed = 0
     for example in run.examples:
         gold = golds[example.db_id, example.gold_sql]
-        text = spider_predicted_text(run.predictions[example.index])
+        text = spider_predicted_text(run.predictions[example.index], example.gold_sql)
         right = not gold.failed and (text in gold.standing or _is_gold(text, gold))
         values.append(float(right) if suites[example.db_id] else None)
         timed_out += text in gold.timed_out

@@ -34,6 +34,7 @@ class ExactMatch:
     name = "em"
     title = "EM"
     evaluator = f"{LEARNAT}, exact match of test-suite-sql-eval's evaluation.py"
+    is_share = True
 
     def measure(self, run: ScoringRun) -> Measured:
         names = {db_id: _names(run.benchmark.database(db_id)) for db_id in {e.db_id for e in run.examples}}
@@ -67,7 +68,7 @@ def _value(predicted: str, gold: str, names: _Names) -> float | None:
     except Unreadable:
         return None
     try:
-        found = _read(plug_placeholder(predicted), names)
+        found = _read(plug_placeholder(predicted, gold), names)
     except Unreadable:
         return 0.0
     return float(matches(found, wanted))
