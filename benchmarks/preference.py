@@ -64,7 +64,7 @@ class Bench:
             setting: self.measure_theirs(rows, replace(setting, whole_step=True))
             for setting in self.known or self.scan(rows)
         }
-        if whole and not self.quick:
+        if whole and not self.quick and not any(setting.compile for setting in whole):
             # The faster one alone: compiling the whole model takes minutes.
             best = max(whole, key=lambda setting: whole[setting])
             self.measure_theirs(rows, replace(best, whole_step=True, compile=True))
@@ -138,7 +138,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, help="real tries for case d")
     parser.add_argument("--out", type=Path, help="folder for preference.csv, which is added to")
     parser.add_argument("--quick", action="store_true", help="without TRL's torch_compile and some of our variants")
-    parser.add_argument("--trl", default="", help="batch sizes instead of a scan, c for checkpointing: 4,8c")
+    parser.add_argument(
+        "--trl", default="", help="batch sizes instead of a scan, c: checkpointing, k: compiled: 4,4k,8c"
+    )
     parser.add_argument("--seconds", type=float, default=math.inf, help="no setting of a case starts after this long")
     parser.add_argument("ignored", nargs="*", metavar="KEY=VALUE")
     return parser.parse_args()
@@ -154,7 +156,7 @@ def main() -> None:
     cases = [case(name, shape, args.data) for name in args.cases.split(",")]
     model = random_model(shape, device)
     restore(model)
-    known = [Setting(size.endswith("c"), int(size.rstrip("c"))) for size in args.trl.split(",") if size]
+    known = [Setting("c" in size, int(size.rstrip("ck")), "k" in size) for size in args.trl.split(",") if size]
     for chosen in cases:
         deadline = time.monotonic() + args.seconds
         bench = Bench(model, chosen, device, report, args.quick or device.type != "cuda", known, deadline)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import logging
 import statistics
+import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
@@ -84,6 +85,7 @@ class Report:
 
     def __init__(self, out: Path | None, name: str, unit: str, baseline: str) -> None:
         self.rows: list[Row] = []
+        self._started = time.monotonic()
         self.unit, self.baseline = unit, baseline
         self.console = Console(width=190)
         self._path = out / f"{name}.csv" if out is not None else None
@@ -101,7 +103,8 @@ class Report:
                     writer.writeheader()
                 writer.writerow({k: f"{v:.5g}" if isinstance(v, float) else v for k, v in asdict(row).items()})
         said = row.error or f"{row.rate:.2f} {self.unit}/s, {row.seconds:.3f} s a step, {row.peak_gib:.1f} GiB"
-        self.console.print(f"{row.case} {row.side} {row.variant}: {said}", markup=False, highlight=False)
+        passed = f"[{time.monotonic() - self._started:.0f} s]"
+        self.console.print(f"{passed} {row.case} {row.side} {row.variant}: {said}", markup=False, highlight=False)
 
     def best(self, case: str, side: str, compiled: bool = True) -> Row | None:
         """The fastest row of a side; with ``compiled`` false among those without torch.compile."""
