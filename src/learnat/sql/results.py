@@ -8,6 +8,10 @@
 * ``ordered``: the same rows in the same order, columns in order.
 
 Cells are compared as Python does, so 1 equals 1.0.
+
+Two verdicts of the official evaluators are not followed, since they call a wrong prediction right or a right one wrong:
+a statement without a query (empty, or a comment) is an error here, where they take it for an empty result, which equals
+gold's where that is empty too; and see ``plug_placeholder``.
 """
 
 from __future__ import annotations
