@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
+from learnat.evaluation.exact_match.cursor import Cursor
 from learnat.evaluation.exact_match.parts import (
     ALL_COLUMNS,
     ColumnUse,
@@ -55,46 +56,13 @@ def parse(sql: str, columns: Columns) -> Query:
         raise Unreadable("nested too deeply") from None
 
 
-class _Parser:
+class _Parser(Cursor):
     """A place in the words, and methods that each read one part from there."""
 
     def __init__(self, words: Sequence[str], tables: Mapping[str, str], columns: Columns) -> None:
-        self.words = words
+        super().__init__(words)
         self.tables = tables
         self.columns = columns
-        self.at = 0
-
-    # Words.
-
-    @property
-    def ended(self) -> bool:
-        return self.at >= len(self.words)
-
-    @property
-    def word(self) -> str:
-        if self.ended:
-            raise Unreadable("the query ends early")
-        return self.words[self.at]
-
-    def next(self) -> str:
-        word = self.word
-        self.at += 1
-        return word
-
-    def take(self, *expected: str) -> bool:
-        """Whether the next word is one of ``expected``; it is passed then."""
-        found = not self.ended and self.words[self.at] in expected
-        self.at += found
-        return found
-
-    def take_one_of(self, choices: AbstractSet[str]) -> str | None:
-        """The next word where it is one of ``choices``; it is passed then."""
-        return self.next() if not self.ended and self.word in choices else None
-
-    def need(self, expected: str) -> None:
-        found = self.next()
-        if found != expected:
-            raise Unreadable(f"{expected!r} is missing before {found!r}")
 
     def at_end_of_clause(self) -> bool:
         return self.ended or self.word in CLAUSES or self.word in CLOSING
