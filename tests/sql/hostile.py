@@ -32,7 +32,11 @@ def statements(seed: int, count: int) -> list[Statement]:
     quick += 2 * [entry for entry in quick if entry[2] == "error"]
     while len(found) < count:
         family, make, outcome = quick[len(found) % len(quick)]
-        found.append(Statement(family, make(rng) if family == "prose" or outcome == "bounded" else disguised(make(rng), rng), outcome))
+        found.append(
+            Statement(
+                family, make(rng) if family == "prose" or outcome == "bounded" else disguised(make(rng), rng), outcome
+            )
+        )
     rng.shuffle(found)
     return found
 
@@ -68,7 +72,9 @@ def recursive_cte(rng: random.Random) -> str:
 
 
 def recursive_without_rows(rng: random.Random) -> str:
-    return f"WITH RECURSIVE c(x) AS (VALUES(1) UNION ALL SELECT x FROM c) SELECT x FROM c WHERE x = {rng.randint(2, 99)}"
+    return (
+        f"WITH RECURSIVE c(x) AS (VALUES(1) UNION ALL SELECT x FROM c) SELECT x FROM c WHERE x = {rng.randint(2, 99)}"
+    )
 
 
 def mutual_recursion(rng: random.Random) -> str:
@@ -166,7 +172,9 @@ def many_rows(rng: random.Random) -> str:
 
 def attach(rng: random.Random) -> str:
     file = rng.choice(["'{other}'", "':memory:'", "''", "'file:{other}?mode=rwc'", "'file::memory:?cache=shared'"])
-    return rng.choice([f"ATTACH {file} AS o", f"ATTACH DATABASE {file} AS main2", "DETACH main", "DETACH DATABASE temp"])
+    return rng.choice(
+        [f"ATTACH {file} AS o", f"ATTACH DATABASE {file} AS main2", "DETACH main", "DETACH DATABASE temp"]
+    )
 
 
 def vacuum(rng: random.Random) -> str:
@@ -282,8 +290,8 @@ def create(rng: random.Random) -> str:
 
 def transaction(rng: random.Random) -> str:
     return rng.choice(
-        ["BEGIN", "BEGIN EXCLUSIVE", "BEGIN IMMEDIATE", "COMMIT", "END", "ROLLBACK", "SAVEPOINT a", "RELEASE a"]
-        + ["ANALYZE", "ANALYZE item", "REINDEX", "REINDEX item"]
+        "BEGIN|BEGIN EXCLUSIVE|BEGIN IMMEDIATE|COMMIT|END|ROLLBACK|SAVEPOINT a|RELEASE a"
+        "|ANALYZE|ANALYZE item|REINDEX|REINDEX item".split("|")
     )
 
 

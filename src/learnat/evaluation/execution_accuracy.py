@@ -7,7 +7,7 @@ of each question (``spider_bag``); see ``learnat.sql.results``.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,9 @@ from learnat.errors import LearnatError
 from learnat.evaluation.predictions import check_predictions
 from learnat.evaluation.scores import Provenance, Scores, Verdict
 from learnat.evaluation.significance import wilson_interval
-from learnat.sql.execution import ExecutorPool, Query, Result, check_sqlite
-from learnat.sql.results import check_mode, equal, spider_gold_text, spider_predicted_text
+from learnat.sql.execution import Address, ExecutorPool, Query, Result, check_sqlite
+from learnat.sql.gold_results import GoldResults
+from learnat.sql.results import check_mode, digest_kind, equal, spider_gold_text, spider_predicted_text
 
 EVALUATOR = f"learnat {__version__}, execution accuracy"
 
@@ -39,6 +40,7 @@ def score_execution(
     pool: ExecutorPool,
     timeout_s: float = 30.0,
     on_result: Callable[[], None] | None = None,
+    gold_results: GoldResults | None = None,
 ) -> list[Verdict]:
     """One verdict per question of ``split``, in its order, in the benchmark's own comparison mode.
 
@@ -46,8 +48,10 @@ def score_execution(
 
     Args:
         predictions: SQL by question index; those for no question of the split are ignored.
-        pool: its caps hold: a result they cut counts as wrong, and is counted (``Verdict.truncated``).
+        pool: its caps hold: results they cut are compared by digest, or, where that cannot be, count as wrong and are
+            counted (``Verdict.truncated``).
         on_result: called after each query that was run, from the pool's threads.
+        gold_results: where the gold queries' results are kept between runs; None executes them.
 
     Raises:
         LearnatError: a prediction is missing, or a database cannot be read.
@@ -60,20 +64,28 @@ def score_execution(
         executed_pair(paths[example.db_id], example.gold_sql, predictions[example.index], benchmark.ex_mode)
         for example in examples
     ]
-    # One database after the other: its pages are then in the workers' caches.
-    queries = sorted({query for pair in pairs for query in (pair.gold, pair.predicted)}, key=lambda q: (q.path, q.sql))
-    results = dict(zip(queries, pool.map(queries, timeout_s, on_result=on_result), strict=True))
+    golds = _sorted({pair.gold for pair in pairs})
+    kept = gold_results or GoldResults(pool)
+    results = dict(zip(golds, kept.map(golds, timeout_s, on_result), strict=True))
+    others = _sorted({pair.predicted for pair in pairs} - results.keys())
+    results.update(zip(others, pool.map(others, timeout_s, on_result=on_result), strict=True))
     return [
         _verdict(benchmark, example, predictions[example.index], results[pair.gold], results[pair.predicted])
         for example, pair in zip(examples, pairs, strict=True)
     ]
 
 
-def executed_pair(path: Path, gold_sql: str, predicted: str, ex_mode: str) -> Pair:
+def _sorted(queries: Iterable[Query]) -> list[Query]:
+    """One database after the other: its pages are then in the workers' caches."""
+    return sorted(queries, key=lambda query: (str(query.path), query.sql))
+
+
+def executed_pair(path: Address, gold_sql: str, predicted: str, ex_mode: str) -> Pair:
     """The texts that ``ex_mode``'s official evaluator executes."""
+    kind = digest_kind(ex_mode, gold_sql)
     if ex_mode == "spider_bag":
         gold_sql, predicted = spider_gold_text(gold_sql), spider_predicted_text(predicted)
-    return Pair(Query(path, gold_sql), Query(path, predicted))
+    return Pair(Query(path, gold_sql, kind), Query(path, predicted, kind))
 
 
 def summarize(
@@ -167,7 +179,7 @@ def _verdict(benchmark: Benchmark, example: Example, prediction: str, gold: Resu
         correct=equal(gold, predicted, benchmark.ex_mode, example.gold_sql),
         executed=predicted.error is None,
         timed_out=predicted.timed_out or gold.timed_out,
-        truncated=predicted.truncated or gold.truncated,
+        truncated=predicted.unseen or gold.unseen,
         error=predicted.error,
         gold_error=gold.error,
         seconds=predicted.seconds,

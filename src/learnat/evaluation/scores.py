@@ -13,7 +13,8 @@ class Verdict:
 
     ``executed``: the prediction ran to its end. ``error`` is the prediction's, ``gold_error`` the gold query's (the
     question then counts as wrong, and is counted in the provenance). ``truncated``: one of the two results was cut by
-    a cap, so that they could not be compared and the prediction counts as wrong. ``seconds`` is the prediction's time.
+    a cap and has no digest, so that they could not be compared and the prediction counts as wrong. ``seconds`` is the
+    prediction's time.
     """
 
     index: int

@@ -18,6 +18,7 @@ from learnat.inference.answers import Answer, answer_of_sql, answer_split
 from learnat.recipes.provenance import write_provenance
 from learnat.recipes.scoring import prediction_rows, progress_bar, write_json, write_jsonl
 from learnat.sql.execution import ExecutorPool
+from learnat.sql.gold_results import GoldResults
 
 console = Console(soft_wrap=True)
 
@@ -44,7 +45,13 @@ def evaluate(cfg: DictConfig) -> None:
     ):
         predictions = {answer.index: answer.sql for answer in answers}
         verdicts = score_execution(
-            benchmark, split, predictions, pool, cfg.executor.timeout_s, on_result=lambda: bar(1)
+            benchmark,
+            split,
+            predictions,
+            pool,
+            cfg.executor.timeout_s,
+            on_result=lambda: bar(1),
+            gold_results=GoldResults(pool, Path(cfg.cache_dir)),
         )
     scores = summarize(verdicts, benchmark, cfg.executor.timeout_s, schema_given)
     write_jsonl(folder / "predictions.jsonl", prediction_rows(benchmark, split, stage, answers, verdicts))

@@ -88,9 +88,7 @@ class ExecutorPool:
     ) -> None:
         self.workers = workers or min(usable_cpus(), 8)
         self.timeout_s = timeout_s
-        self._max_rows = max_rows
-        self._max_cells = max_cells
-        self._max_bytes = max_bytes
+        self.caps = (max_rows, max_cells, max_bytes)
         self._memory_bytes = memory_bytes
         self._reset()
 
@@ -143,7 +141,7 @@ class ExecutorPool:
             LearnatError: the package that talks to the database's engine is not installed, or no worker starts.
         """
         limit = self.timeout_s if timeout_s is None else timeout_s
-        caps = (self._max_rows if max_rows is None else max_rows, self._max_cells, self._max_bytes)
+        caps = self.caps if max_rows is None else (max_rows, *self.caps[1:])
         engine = engine_of(path)
         require_engine(engine)
         worker = self._borrow(engine)

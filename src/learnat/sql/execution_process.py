@@ -42,6 +42,11 @@ class Result:
         """True when the query ran and all of its rows are here."""
         return self.error is None and not self.truncated
 
+    @property
+    def unseen(self) -> bool:
+        """True when a cap cut the rows and no digest stands for them."""
+        return self.truncated and self.digest is None
+
 
 def _failure(error: str, seconds: float = 0.0, timed_out: bool = False) -> Result:
     return Result((), [], error, seconds, timed_out, False)
