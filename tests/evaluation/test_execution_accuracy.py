@@ -121,6 +121,7 @@ def test_verdicts_and_provenance_count_what_went_wrong(shop: Path, pool: Executo
         "truncated": 0,
         "gold_failed": 0,
         "schema_given": "full",
+        "execute_on": None,
     }
     assert json.loads(json.dumps(summary)) == summary
 

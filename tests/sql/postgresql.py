@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -16,8 +17,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
-
-import psycopg
 
 
 @dataclass(frozen=True)
@@ -53,6 +52,8 @@ def server() -> Iterator[Server]:
 
 
 def _server(folder: Path) -> Iterator[Server]:
+    import psycopg
+
     programs = binaries()
     assert programs is not None
     as_user: dict[str, Any] = {}
@@ -85,6 +86,8 @@ def _server(folder: Path) -> Iterator[Server]:
 
 
 def _wait_for(url: str) -> None:
+    import psycopg
+
     for _ in range(200):
         try:
             psycopg.connect(url, connect_timeout=2).close()
@@ -92,3 +95,18 @@ def _wait_for(url: str) -> None:
         except psycopg.OperationalError:
             time.sleep(0.05)
     raise TimeoutError(f"no PostgreSQL server at {url}")
+
+
+def load_sqlite(source: Path, admin_url: str) -> None:
+    """Copies the tables of a SQLite file into a PostgreSQL database; names as PostgreSQL folds them."""
+    import psycopg
+
+    types = {"INTEGER": "bigint", "REAL": "double precision"}
+    with sqlite3.connect(f"file:{source}?mode=ro", uri=True) as lite, psycopg.connect(admin_url) as connection:
+        for (table,) in lite.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+            columns = lite.execute(f'PRAGMA table_info("{table}")').fetchall()
+            fields = ", ".join(f'"{column[1].lower()}" {types.get(column[2].upper(), "text")}' for column in columns)
+            connection.execute(f'CREATE TABLE "{table.lower()}" ({fields})')
+            with connection.cursor().copy(f'COPY "{table.lower()}" FROM STDIN') as copy:
+                for row in lite.execute(f'SELECT * FROM "{table}"'):
+                    copy.write_row(row)

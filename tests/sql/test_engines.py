@@ -90,7 +90,9 @@ def test_the_address_tells_the_engine() -> None:
     ]
     assert normal_address("postgresql://h/d") == "postgresql://h/d"
     assert shown_address("postgresql://ann:secret@h:1/d") == "postgresql://ann@h:1/d"
-    assert shown_address("postgresql://h/d") == "postgresql://h/d"
+    assert shown_address("postgresql://h/d?user=ann&password=secret&x=1") == "postgresql://h/d?user=ann&password=&x=1"
+    assert shown_address("postgresql://:secret@h/d") == "postgresql://@h/d"
+    assert shown_address("postgresql://h:1/d") == "postgresql://h:1/d"
 
 
 def test_a_query_returns_columns_and_rows(pool: ExecutorPool, address: Path | str) -> None:
@@ -264,21 +266,8 @@ def test_what_cannot_be_opened_is_one_clear_line(
 def test_a_package_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("learnat.sql.addresses.find_spec", lambda name: None)
     require_engine("sqlite")
-    with pytest.raises(LearnatError, match=r"learnat\[postgresql\]"):
+    with pytest.raises(LearnatError, match=r"learnat\[postgres\]"):
         require_engine("postgresql")
-
-
-def load_sqlite(source: Path, admin_url: str) -> None:
-    """Copies the tables of a SQLite file into a PostgreSQL database; names as PostgreSQL folds them."""
-    types = {"INTEGER": "bigint", "REAL": "double precision"}
-    with sqlite3.connect(f"file:{source}?mode=ro", uri=True) as lite, psycopg.connect(admin_url) as connection:
-        for (table,) in lite.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
-            columns = lite.execute(f'PRAGMA table_info("{table}")').fetchall()
-            fields = ", ".join(f'"{column[1].lower()}" {types.get(column[2].upper(), "text")}' for column in columns)
-            connection.execute(f'CREATE TABLE "{table.lower()}" ({fields})')
-            with connection.cursor().copy(f'COPY "{table.lower()}" FROM STDIN') as copy:
-                for row in lite.execute(f'SELECT * FROM "{table}"'):
-                    copy.write_row(row)
 
 
 @pytest.fixture(scope="module")
@@ -286,7 +275,9 @@ def superhero(server: postgresql.Server, learnat_data: Path) -> str:
     """The URL of BIRD's superhero database on the server."""
     with psycopg.connect(server.admin.format("postgres"), autocommit=True) as connection:
         connection.execute("CREATE DATABASE superhero")
-    load_sqlite(learnat_data / "bird/dev/dev_databases/superhero/superhero.sqlite", server.admin.format("superhero"))
+    postgresql.load_sqlite(
+        learnat_data / "bird/dev/dev_databases/superhero/superhero.sqlite", server.admin.format("superhero")
+    )
     return server.reader.format("superhero")
 
 

@@ -18,7 +18,8 @@ from learnat.errors import LearnatError
 from learnat.evaluation.predictions import check_predictions
 from learnat.evaluation.scores import Provenance, Scores, Verdict
 from learnat.evaluation.significance import wilson_interval
-from learnat.sql.execution import Address, ExecutorPool, Query, Result, check_sqlite
+from learnat.sql.addresses import shown_address
+from learnat.sql.execution import Address, ExecutorPool, Query, Result, check_database, check_sqlite
 from learnat.sql.gold_results import GoldResults
 from learnat.sql.results import check_mode, digest_kind, equal, spider_gold_text, spider_predicted_text
 
@@ -41,6 +42,7 @@ def score_execution(
     timeout_s: float = 30.0,
     on_result: Callable[[], None] | None = None,
     gold_results: GoldResults | None = None,
+    execute_on: str | None = None,
 ) -> list[Verdict]:
     """One verdict per question of ``split``, in its order, in the benchmark's own comparison mode.
 
@@ -52,6 +54,8 @@ def score_execution(
             counted (``Verdict.truncated``).
         on_result: called after each query that was run, from the pool's threads.
         gold_results: where the gold queries' results are kept between runs; None executes them.
+        execute_on: a PostgreSQL URL or a DuckDB file to run the queries on instead of the benchmark's SQLite files;
+            ``DB_ID`` in it stands for the database's name.
 
     Raises:
         LearnatError: a prediction is missing, or a database cannot be read.
@@ -59,7 +63,7 @@ def score_execution(
     check_mode(benchmark.ex_mode)
     examples = benchmark.examples(split)
     check_predictions(predictions, examples, split)
-    paths = {db_id: _database_file(benchmark, db_id) for db_id in sorted({example.db_id for example in examples})}
+    paths = _addresses(benchmark, sorted({example.db_id for example in examples}), execute_on)
     pairs = [
         executed_pair(paths[example.db_id], example.gold_sql, predictions[example.index], benchmark.ex_mode)
         for example in examples
@@ -93,13 +97,14 @@ def summarize(
     benchmark: Benchmark,
     timeout_s: float = 30.0,
     schema_given: str = "unknown",
+    execute_on: str | None = None,
 ) -> dict[str, Any]:
     """``{"ex": {"all": …, "easy": …}, "intervals": …, "questions": …, "provenance": …}`` for the verdicts of one split.
 
     Raises:
         LearnatError: there is no verdict to make a score of, or they come from several splits.
     """
-    return execution_scores(verdicts, benchmark, timeout_s, schema_given).as_dict()
+    return execution_scores(verdicts, benchmark, timeout_s, schema_given, execute_on).as_dict()
 
 
 def execution_scores(
@@ -107,6 +112,7 @@ def execution_scores(
     benchmark: Benchmark,
     timeout_s: float = 30.0,
     schema_given: str = "unknown",
+    execute_on: str | None = None,
 ) -> Scores:
     """``summarize`` as a ``Scores`` object. Levels without a question are left out."""
     splits = sorted({verdict.split for verdict in verdicts})
@@ -141,6 +147,7 @@ def execution_scores(
             truncated=sum(verdict.truncated for verdict in verdicts),
             gold_failed=sum(verdict.gold_error is not None for verdict in verdicts),
             schema_given=schema_given,
+            execute_on=None if execute_on is None else shown_address(execute_on),
         ),
     )
 
@@ -156,6 +163,15 @@ def evaluate_predictions(
     """Scores of anyone's predictions: ``score_execution`` and ``execution_scores`` in one."""
     verdicts = score_execution(benchmark, split, predictions, pool, timeout_s)
     return execution_scores(verdicts, benchmark, timeout_s, schema_given)
+
+
+def _addresses(benchmark: Benchmark, db_ids: Sequence[str], execute_on: str | None) -> Mapping[str, Address]:
+    if execute_on is None:
+        return {db_id: _database_file(benchmark, db_id) for db_id in db_ids}
+    addresses = {db_id: execute_on.replace("DB_ID", db_id) for db_id in db_ids}
+    for address in sorted(set(addresses.values())):
+        check_database(address)
+    return addresses
 
 
 def _database_file(benchmark: Benchmark, db_id: str) -> Path:

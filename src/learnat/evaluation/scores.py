@@ -39,6 +39,7 @@ class Provenance:
     ``database_hash``: ``Benchmark.fingerprint`` of the split, its questions and databases. ``questions`` were scored,
     ``skipped`` left out for want of their database. ``failed`` predictions did not run (``timed_out`` among them).
     ``schema_given``: what the model saw of the schema (``full``, ``gold``, …), or ``unknown`` for others' predictions.
+    ``execute_on``: what was executed on instead of the SQLite files that ``database_hash`` names; None: on those.
     """
 
     evaluator: str
@@ -55,6 +56,7 @@ class Provenance:
     truncated: int
     gold_failed: int
     schema_given: str
+    execute_on: str | None
 
 
 @dataclass(frozen=True)

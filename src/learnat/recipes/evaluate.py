@@ -17,6 +17,7 @@ from learnat.evaluation.table import score_markdown, score_table
 from learnat.inference.answers import Answer, answer_of_sql, answer_split
 from learnat.recipes.provenance import write_provenance
 from learnat.recipes.scoring import prediction_rows, progress_bar, write_json, write_jsonl
+from learnat.sql.addresses import engine_of, shown_address
 from learnat.sql.execution import ExecutorPool
 from learnat.sql.gold_results import GoldResults
 
@@ -31,6 +32,7 @@ def evaluate(cfg: DictConfig) -> None:
     if (cfg.checkpoint is None) == (cfg.predictions is None):
         raise LearnatError("Give what to score: checkpoint=FOLDER (asks a model) or predictions=FILE, and not both.")
     folder, split = Path(cfg.run_dir), cfg.data.split
+    _check_engine(split, cfg.execute_on)
     benchmark: Benchmark = instantiate(cfg.data.benchmark)
     if cfg.predictions is not None:
         stage, schema_given = Path(cfg.predictions).name, "unknown"
@@ -52,12 +54,30 @@ def evaluate(cfg: DictConfig) -> None:
             cfg.executor.timeout_s,
             on_result=lambda: bar(1),
             gold_results=GoldResults(pool, Path(cfg.cache_dir)),
+            execute_on=cfg.execute_on,
         )
-    scores = summarize(verdicts, benchmark, cfg.executor.timeout_s, schema_given)
+    scores = summarize(verdicts, benchmark, cfg.executor.timeout_s, schema_given, cfg.execute_on)
     write_jsonl(folder / "predictions.jsonl", prediction_rows(benchmark, split, stage, answers, verdicts))
     write_json(folder / "metrics.json", scores)
     console.print(score_table({stage: {split: scores}}))
     (folder / "table.md").write_text(score_markdown({stage: {split: scores}}), encoding="utf-8")
+
+
+def _check_engine(split: str, execute_on: str | None) -> None:
+    if execute_on is None and split.endswith("_postgresql"):
+        raise LearnatError(
+            f"The queries of split {split!r} are PostgreSQL's: name a server that holds the databases, with "
+            "execute_on=postgresql://reader@HOST/DATABASE (DB_ID in it stands for the database's name)."
+        )
+    if execute_on is not None and engine_of(execute_on) == "sqlite":
+        raise LearnatError(
+            f"execute_on={execute_on} is neither a PostgreSQL URL (postgresql://…) nor a DuckDB file (….duckdb)."
+        )
+    if execute_on is not None and shown_address(execute_on) != execute_on:
+        raise LearnatError(
+            "execute_on holds a password, and would be written into the run folder: leave it out, and put it into "
+            "~/.pgpass or the environment variable PGPASSWORD."
+        )
 
 
 def _read_answers(benchmark: Benchmark, split: str, path: Path) -> list[Answer]:

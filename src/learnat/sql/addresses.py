@@ -15,7 +15,9 @@ Address = Path | str
 """A SQLite file, a DuckDB file (``*.duckdb``), or libpq's ``postgresql://[user@]host[:port]/database``."""
 
 _URL = re.compile(r"postgres(ql)?://")
-_PACKAGES = {"duckdb": "duckdb", "postgresql": "psycopg"}
+_PASSWORD = re.compile(r"(?<=://)([^:/@]*):[^@/]*(?=@)|([?&]password=)[^&]*")
+_PACKAGES = {"duckdb": ("duckdb", "duckdb"), "postgresql": ("psycopg", "postgres")}
+"""The package that talks to an engine, and the extra that brings it."""
 
 
 def engine_of(address: Address) -> Engine:
@@ -35,14 +37,16 @@ def normal_address(address: Address) -> str:
 
 def shown_address(address: Address) -> str:
     """``address`` as messages and files may hold it: a URL without its password."""
-    return re.sub(r"(?<=://)([^:/@]*):[^@/]*@", r"\1@", str(address)) if _is_url(address) else str(address)
+    if not _is_url(address):
+        return str(address)
+    return _PASSWORD.sub(lambda match: match[1] or match[2], str(address))
 
 
 def require_engine(engine: Engine) -> None:
     """Raises ``LearnatError`` when the package that talks to ``engine`` is not installed."""
-    package = _PACKAGES.get(engine)
+    package, extra = _PACKAGES.get(engine, (None, None))
     if package is not None and find_spec(package) is None:
-        raise LearnatError(f"{package} is not installed: get it with pip install 'learnat[{engine}]'.")
+        raise LearnatError(f"{package} is not installed: get it with pip install 'learnat[{extra}]'.")
 
 
 def check_sqlite(path: Address) -> Path:
