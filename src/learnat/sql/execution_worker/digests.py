@@ -68,21 +68,23 @@ def _plain(cell: Any) -> Any:
     return type(cell).__name__, repr(cell)
 
 
-def _hash(data: bytes, size: int) -> int:
-    return int.from_bytes(blake2b(data, digest_size=size).digest(), "little")
+def _number(data: bytes) -> int:
+    """A 128-bit hash."""
+    return int.from_bytes(blake2b(data, digest_size=16).digest(), "little")
 
 
 class _Distinct:
-    """The distinct values of a stream of 64-bit hashes, spread over buckets that are deduplicated one by one."""
+    """The distinct rows of a stream, as 64-bit hashes that are spread over buckets and deduplicated one by one."""
 
     def __init__(self) -> None:
         self._buckets = [array("Q") for _ in range(256)]
         self._added = 0
         self._deduplicate_at = 2**20
 
-    def add(self, hashes: Iterable[int]) -> None:
-        buckets = self._buckets
-        for value in hashes:
+    def add(self, encoded: Iterable[bytes]) -> None:
+        buckets, number = self._buckets, int.from_bytes
+        for row in encoded:
+            value = number(blake2b(row, digest_size=8).digest(), "little")
             buckets[value & 255].append(value)
         self._added = sum(map(len, buckets))
         if self._added >= self._deduplicate_at:
@@ -100,7 +102,7 @@ class _Distinct:
 def _set(passes: Passes) -> str:
     distinct = _Distinct()
     for batch in passes():
-        distinct.add(_hash(data, 8) for data in set(map(_encode, batch)))
+        distinct.add(set(map(_encode, batch)))
     return distinct.hexdigest()
 
 
@@ -127,7 +129,7 @@ def _spider_bag(passes: Passes) -> str | None:
     bags: list[int] = []
     for batch in passes():
         bags = bags or [0] * len(batch[0])
-        rows.add(_hash(data, 8) for data in {_encode(sorted_cells(row)) for row in batch})
+        rows.add({_encode(sorted_cells(row)) for row in batch})
         columns = list(zip(*batch, strict=True))
         bags = [(bag + _bag(zip(cells, strict=True))) % _MODULUS for bag, cells in zip(bags, columns, strict=True)]
     groups = [[i for i, bag in enumerate(bags) if bag == value] for value in sorted(set(bags))]
@@ -146,7 +148,7 @@ def _spider_bag(passes: Passes) -> str | None:
 
 def _bag(rows: Iterable[Row]) -> int:
     """A sum that is equal for equal bags of rows."""
-    return sum(count * _hash(_encode(row), 16) for row, count in Counter(rows).items())
+    return sum(count * _number(_encode(row)) for row, count in Counter(rows).items())
 
 
 _DIGESTS: dict[str, Callable[[Passes], str | None]] = {
