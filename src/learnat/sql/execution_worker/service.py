@@ -19,6 +19,7 @@ KEEP_OPEN = 8
 """Connections kept: questions come sorted by database, and each open file costs memory."""
 KILL_AFTER_S = 0.75
 """Seconds past its limit after which a query that the engine cannot interrupt ends this process."""
+SIZED = frozenset({str, bytes})
 
 Answer = tuple[tuple[str, ...], list[Row], "str | None", float, bool, bool, "str | None"]
 Caps = tuple[int, int, int]
@@ -48,7 +49,7 @@ def fetch(rest: Iterator[list[Row]], room: int, max_bytes: int) -> tuple[list[Ro
     size = 0
     for batch in rest:
         rows += batch
-        size += sum(len(cell) for row in batch for cell in row if type(cell) in (str, bytes))
+        size += sum([len(cell) for cell in chain.from_iterable(batch) if type(cell) in SIZED])
         if len(rows) > room or size > max_bytes:
             return rows, True
     return rows, False
