@@ -4,75 +4,18 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from learnat import __version__
-from learnat.benchmarks.types import Database, Example
 from learnat.errors import LearnatError
 from learnat.evaluation.execution_accuracy import evaluate_predictions, score_execution, summarize
 from learnat.evaluation.predictions import read_predictions
 from learnat.sql.execution import ExecutorPool
 from learnat.sql.gold_results import GoldResults
 from learnat.sql.hardness import spider_hardness
-from learnat.sql.schema import Schema
-
-
-class Folder:
-    """A benchmark of given questions over ``<root>/<db_id>.sqlite``."""
-
-    name = "toy"
-
-    def __init__(self, root: Path, examples: list[Example], ex_mode: str, difficulties: tuple[str, ...]) -> None:
-        self.root = root
-        self.ex_mode = ex_mode
-        self.difficulties = difficulties
-        self._examples = examples
-
-    def examples(self, split: str) -> list[Example]:
-        return [example for example in self._examples if example.split == split]
-
-    def skipped(self, split: str) -> int:
-        return 2
-
-    def database(self, db_id: str) -> Database:
-        path = self.root / f"{db_id}.sqlite"
-        nested = self.root / db_id / f"{db_id}.sqlite"
-        return Database(db_id, nested if nested.exists() else path if path.exists() else None, Schema(()))
-
-    def fingerprint(self, split: str) -> str:
-        return "f00d"
-
-
-GOLD = ["SELECT name FROM item", "SELECT name, id FROM item ORDER BY id", "SELECT count(*) FROM item"]
-
-
-def question(index: int, sql: str, difficulty: str = "easy", db_id: str = "shop") -> Example:
-    return Example(index, f"dev/{index}", "dev", db_id, "?", "", sql, difficulty)
-
-
-@pytest.fixture
-def shop(tmp_path: Path) -> Path:
-    connection = sqlite3.connect(tmp_path / "shop.sqlite")
-    connection.execute("CREATE TABLE item (id INTEGER PRIMARY KEY, name TEXT)")
-    connection.executemany("INSERT INTO item VALUES (?, ?)", [(1, "pen"), (2, "pen"), (3, "ink")])
-    connection.commit()
-    connection.close()
-    return tmp_path
-
-
-@pytest.fixture(scope="module")
-def pool() -> Iterator[ExecutorPool]:
-    with ExecutorPool(workers=2) as pool:
-        yield pool
-
-
-def toy(shop: Path, ex_mode: str = "spider_bag") -> Folder:
-    levels = ("easy", "hard", "easy")
-    examples = [question(i, sql, level) for i, (sql, level) in enumerate(zip(GOLD, levels, strict=True))]
-    return Folder(shop, examples, ex_mode, ("easy", "medium", "hard"))
+from tests.evaluation.toy import GOLD, Folder, question, toy
 
 
 def test_gold_against_gold_is_one(shop: Path, pool: ExecutorPool) -> None:
@@ -122,6 +65,17 @@ def test_verdicts_and_provenance_count_what_went_wrong(shop: Path, pool: Executo
         "gold_failed": 0,
         "schema_given": "full",
         "execute_on": None,
+        "metrics": {
+            "ex": {
+                "evaluator": f"learnat {__version__}, execution accuracy",
+                "comparison": "spider_bag",
+                "database_hash": "f00d",
+                "questions": 3,
+                "not_scored": 0,
+                "timed_out": 1,
+                "gold_failed": 0,
+            }
+        },
     }
     assert json.loads(json.dumps(summary)) == summary
 

@@ -10,7 +10,15 @@ from scipy import stats
 
 from learnat.errors import LearnatError
 from learnat.evaluation.scores import Verdict
-from learnat.evaluation.significance import bootstrap_difference, compare, mcnemar, wilson_interval
+from learnat.evaluation.significance import (
+    bootstrap_difference,
+    bootstrap_interval,
+    compare,
+    compare_values,
+    mcnemar,
+    permutation_test,
+    wilson_interval,
+)
 
 
 def verdicts(correct: list[bool], first: int = 0) -> list[Verdict]:
@@ -81,3 +89,45 @@ def test_compare_refuses_different_questions() -> None:
         compare(verdicts([True]), verdicts([True], first=1))
     with pytest.raises(LearnatError, match="there is none"):
         compare([], [])
+
+
+def test_bootstrap_of_a_share_is_scipys() -> None:
+    values = [1.0] * 70 + [0.0] * 30
+    found = bootstrap_interval(values)
+    expected = stats.bootstrap((values,), np.mean, method="percentile", rng=5).confidence_interval
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=0.011)
+    assert found == bootstrap_interval(list(reversed(values)))
+
+
+@given(st.lists(st.floats(0, 1.2), min_size=1, max_size=40))
+def test_an_interval_lies_between_the_extremes(values: list[float]) -> None:
+    found = bootstrap_interval(values, resamples=2_000, is_share=False)
+    assert min(values) - 1e-9 <= found.low <= found.high <= max(values) + 1e-9
+
+
+def test_no_error_seen_is_not_certainty() -> None:
+    assert bootstrap_interval([1.0] * 20) == wilson_interval(20, 20)
+    assert bootstrap_interval([0.0] * 20) == wilson_interval(0, 20)
+    # An efficiency score is no share: Wilson's interval is not its.
+    assert bootstrap_interval([1.0] * 20, is_share=False).low == 1.0
+
+
+def test_the_permutation_test_is_scipys() -> None:
+    rng = np.random.default_rng(1)
+    differences = rng.normal(0.1, 0.5, size=60)
+    expected = stats.permutation_test(
+        (differences,), np.mean, permutation_type="samples", n_resamples=9_999, rng=2
+    ).pvalue
+    assert permutation_test(list(differences)) == pytest.approx(expected, abs=0.02)
+    assert permutation_test([0.0] * 5) == 1.0
+    assert permutation_test([1.0] * 30) == pytest.approx(1 / 10_001)
+
+
+def test_values_that_are_no_verdicts_are_compared_by_permutation() -> None:
+    a = {f"dev/{i}": i / 100 for i in range(100)}
+    b = {key: value + (0.1 if value < 0.9 else -0.1) for key, value in a.items()}
+    result = compare_values(a, b)
+    assert result.test == "sign-flip permutation"
+    assert result.difference == pytest.approx(0.08)
+    assert (result.only_a, result.only_b) == (10, 90)
+    assert result.p_value < 0.01 and result.interval.low > 0

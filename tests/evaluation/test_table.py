@@ -7,7 +7,8 @@ from typing import Any
 
 from rich.console import Console
 
-from learnat.evaluation.table import metric_names, score_markdown, score_table
+from learnat.evaluation.formats import to_latex, to_markdown
+from learnat.evaluation.table import feature_rows, metric_names, rows, score_markdown, score_table
 
 
 def scores(share: float, timed_out: int = 0) -> dict[str, Any]:
@@ -66,3 +67,47 @@ def test_metrics_are_found_and_may_be_missing() -> None:
 def test_levels_that_one_row_lacks_are_dashes() -> None:
     metrics = {"a": {"dev": {"ex": {"all": 1.0}}}, "b": {"dev": {"ex": {"all": 1.0, "hard": 0.0}}}}
     assert score_markdown(metrics).splitlines()[2] == "| a | dev |  | 100.0 | – |"
+
+
+def test_each_metric_says_what_its_own_figures_must_be_read_with() -> None:
+    of_split = scores(0.5, timed_out=3)
+    of_split["ts"] = {"all": 0.25}
+    of_split["r_ves"] = {"all": 1.1}
+    of_split["provenance"]["metrics"] = {
+        "ts": {
+            "evaluator": "somebody's",
+            "comparison": "spider_bag on 662 databases",
+            "database_hash": "beef",
+            "questions": 280,
+            "not_scored": 20,
+            "timed_out": 1,
+            "gold_failed": 0,
+        }
+    }
+    found = rows({"a": {"dev": of_split}}, "ts")
+    assert found.title == "Test suite, %"
+    assert found.rows == (("a", "dev", "280", "25.0"),)
+    for part in ("somebody's", "spider_bag on 662 databases", "databases beef", "not scored 20", "timed out 1"):
+        assert part in found.note
+    assert "timed out 3" in rows({"a": {"dev": of_split}}, "ex").note
+    assert rows({"a": {"dev": of_split}}, "r_ves").title == "R-VES, × 100"
+
+
+def test_features() -> None:
+    figure = {"value": 0.5, "interval": [0.25, 0.75], "questions": 8}
+    of_split = {"features": {"join": {"ex": figure, "ts": figure | {"value": 0.25}}, "plain": {"ex": figure}}}
+    assert to_markdown(feature_rows(of_split)).splitlines()[:4] == [
+        "| feature | questions | EX | Test suite |",
+        "| --- | ---: | ---: | ---: |",
+        "| join | 8 | 50.0 [25.0, 75.0] | 25.0 [25.0, 75.0] |",
+        "| plain | 8 | 50.0 [25.0, 75.0] | – |",
+    ]
+
+
+def test_latex() -> None:
+    text = to_latex(rows(METRICS))
+    assert r"\begin{tabular}{llrrrr}" in text
+    assert r"stage & split & questions & all & simple & challenging \\" in text
+    assert r"untrained & dev\_seen & 300 & 6.2 [1.2, 11.2] & 6.2 & 12.5 \\" in text
+    assert r"\caption{EX, \%. comparison spider\_bag;" in text
+    assert text.count("{") == text.count("}")

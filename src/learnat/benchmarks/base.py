@@ -46,6 +46,7 @@ class FileBenchmark(ABC):
     name: str
     ex_mode: str
     difficulties: tuple[str, ...]
+    metrics: tuple[str, ...] = ("ex",)
     layout: str
     """Where the benchmark is to be had and how its folder looks, as error messages say it."""
     row_keys: tuple[str, ...]
@@ -136,6 +137,10 @@ class FileBenchmark(ABC):
             variants = tuple(file for file in self.variant_files(db_id) if path is None or file.name != path.name)
             self._databases[db_id] = Database(db_id, path, self._read_schema(db_id, path), variants)
         return self._databases[db_id]
+
+    def test_suite(self, db_id: str) -> tuple[Path, ...]:
+        """All files of the database's test suite, the plain database's copy there included."""
+        return tuple(self.variant_files(db_id))
 
     def fingerprint(self, split: str) -> str:
         """A short hash of the split's question files, the tables.json files and the databases its questions name.

@@ -29,6 +29,7 @@ class BirdBenchmark(FileBenchmark):
     name = "bird"
     ex_mode = "bird_set"
     difficulties: tuple[str, ...] = ("simple", "moderate", "challenging")
+    metrics: tuple[str, ...] = ("ex", "soft_f1")
     layout = (
         "Get BIRD from bird-bench.github.io and unpack it so that the folder holds dev/ (or dev_20240627/) with "
         "dev.json, dev_tables.json and dev_databases/<db_id>/<db_id>.sqlite, and train/ with train.json, "

@@ -28,8 +28,15 @@ _SPLITS = {
 class SpiderBenchmark(FileBenchmark):
     """Reads ``dev``, ``train`` (train_spider.json, then train_others.json), either alone, and ``test``.
 
-    ``Example.difficulty`` is Spider's hardness (easy, medium, hard, extra) of the gold SQL. Arguments and errors:
-    ``FileBenchmark``.
+    ``Example.difficulty`` is Spider's hardness (easy, medium, hard, extra) of the gold SQL.
+
+    Args:
+        test_suite: folder of the test-suite databases, ``<db_id>/*.sqlite``; given, test-suite accuracy is measured
+            unless told otherwise. None takes ``test_suite_database`` in the root, where it is there.
+        options: ``FileBenchmark``.
+
+    Raises:
+        LearnatError: ``test_suite`` is no folder; and as ``FileBenchmark``.
     """
 
     name = "spider"
@@ -41,6 +48,19 @@ class SpiderBenchmark(FileBenchmark):
         "data.root=FOLDER, or its parent with the environment variable LEARNAT_DATA."
     )
     row_keys = ("db_id", "question", "query")
+    metrics: tuple[str, ...] = ("ex", "em")
+
+    def __init__(self, root: str | Path, *, test_suite: str | Path | None = None, **options: Any) -> None:
+        super().__init__(root, **options)
+        self.test_suite_folder = self.root / "test_suite_database" if test_suite is None else Path(test_suite)
+        if test_suite is not None:
+            self.metrics = ("ex", "em", "ts")
+            if not self.test_suite_folder.is_dir():
+                raise LearnatError(
+                    f"spider: there is no folder {self.test_suite_folder.absolute()} (data.test_suite). Get the "
+                    "test-suite databases from github.com/taoyds/test-suite-sql-eval and name the folder that holds "
+                    "<db_id>/*.sqlite."
+                )
 
     def question_files(self, split: str) -> list[Path]:
         if split not in _SPLITS:
@@ -89,5 +109,5 @@ class SpiderBenchmark(FileBenchmark):
         return [self.root / folder / db_id / f"{db_id}.sqlite" for folder in folders]
 
     def variant_files(self, db_id: str) -> list[Path]:
-        # The databases of the test suite (Zhong et al., 2020), where they were unpacked beside the others.
-        return sorted((self.root / "test_suite_database" / db_id).glob("*.sqlite"))
+        # The databases of the test suite (Zhong et al., 2020).
+        return sorted((self.test_suite_folder / db_id).glob("*.sqlite"))

@@ -50,6 +50,8 @@ class Benchmark(Protocol):
     """How execution accuracy compares results: ``bird_set``, ``spider_bag`` or ``ordered``."""
     difficulties: tuple[str, ...]
     """The levels in the order tables show them."""
+    metrics: tuple[str, ...]
+    """What evaluate.py measures unless told otherwise, by the names of ``evaluation.registry``."""
     samples: int
     """How many sample values a column's schema carries, at most."""
 
@@ -62,6 +64,10 @@ class Benchmark(Protocol):
         ...
 
     def database(self, db_id: str) -> Database: ...
+
+    def test_suite(self, db_id: str) -> tuple[Path, ...]:
+        """All files of the database's test suite; none where it has no test suite."""
+        ...
 
     def fingerprint(self, split: str) -> str:
         """A short hash of the split's question file and of the databases it names."""

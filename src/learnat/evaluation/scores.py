@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 
@@ -33,6 +33,23 @@ class Verdict:
 
 
 @dataclass(frozen=True)
+class MetricProvenance:
+    """What one metric's figures must be read with.
+
+    ``questions`` were scored by it, ``not_scored`` are those that it does not apply to. ``timed_out`` and
+    ``gold_failed`` count questions. ``database_hash`` names what it ran on, which differs between metrics.
+    """
+
+    evaluator: str
+    comparison: str
+    database_hash: str
+    questions: int
+    not_scored: int
+    timed_out: int
+    gold_failed: int
+
+
+@dataclass(frozen=True)
 class Provenance:
     """What a figure must be read with.
 
@@ -40,6 +57,7 @@ class Provenance:
     ``skipped`` left out for want of their database. ``failed`` predictions did not run (``timed_out`` among them).
     ``schema_given``: what the model saw of the schema (``full``, ``gold``, …), or ``unknown`` for others' predictions.
     ``execute_on``: what was executed on instead of the SQLite files that ``database_hash`` names; None: on those.
+    The counts are those of the plain execution behind EX; ``metrics`` has each metric's own.
     """
 
     evaluator: str
@@ -57,6 +75,7 @@ class Provenance:
     gold_failed: int
     schema_given: str
     execute_on: str | None
+    metrics: Mapping[str, MetricProvenance]
 
 
 @dataclass(frozen=True)
@@ -66,27 +85,52 @@ class Interval:
     low: float
     high: float
 
+    def as_list(self) -> list[float]:
+        return [self.low, self.high]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A mean, its interval, and the number of questions behind it."""
+
+    value: float
+    interval: Interval
+    questions: int
+
 
 @dataclass(frozen=True)
 class Scores:
     """Metrics by difficulty (``all`` first), the number of questions and an interval behind each, and the provenance.
 
-    ``metrics`` is ``{"ex": {"all": 0.83, "easy": …}}``; ``intervals`` has the same keys.
+    ``metrics`` is ``{"ex": {"all": 0.83, "easy": …}}``; ``intervals`` has the same keys. ``features`` has a figure for
+    each metric by what the gold query uses (``sql.features``).
     """
 
     metrics: Mapping[str, Mapping[str, float]]
     intervals: Mapping[str, Mapping[str, Interval]]
     questions: Mapping[str, int]
+    features: Mapping[str, Mapping[str, Figure]]
     provenance: Provenance
 
     def as_dict(self) -> dict[str, Any]:
-        """The form of metrics.json: one key a metric, then ``intervals``, ``questions`` and ``provenance``."""
+        """The form of metrics.json: one key a metric, then intervals, questions, features and provenance."""
         return {
             **{metric: dict(by_level) for metric, by_level in self.metrics.items()},
             "intervals": {
-                metric: {level: [interval.low, interval.high] for level, interval in by_level.items()}
+                metric: {level: interval.as_list() for level, interval in by_level.items()}
                 for metric, by_level in self.intervals.items()
             },
             "questions": dict(self.questions),
-            "provenance": dict(vars(self.provenance)),
+            "features": {
+                feature: {
+                    metric: {
+                        "value": figure.value,
+                        "interval": figure.interval.as_list(),
+                        "questions": figure.questions,
+                    }
+                    for metric, figure in by_metric.items()
+                }
+                for feature, by_metric in self.features.items()
+            },
+            "provenance": asdict(self.provenance),
         }

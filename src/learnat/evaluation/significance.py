@@ -1,9 +1,14 @@
-"""How sure a score is, and whether two runs on the same questions differ: no figure is compared without this."""
+"""How sure a score is, and whether two runs on the same questions differ: no figure is compared without this.
+
+Intervals are 95 % percentile bootstraps over questions with a fixed seed, so that a figure always has the same one.
+Where all values are the same 0 or 1, a bootstrap has nothing to vary and would claim certainty: Wilson's interval of a
+share stands in there.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,14 +18,16 @@ from learnat.evaluation.scores import Interval, Verdict
 
 Z_95 = 1.959963984540054
 RESAMPLES = 10_000
+_CHUNK = 1_000
 
 
 @dataclass(frozen=True)
 class PairedComparison:
-    """Run B against run A on the same questions.
+    """Run B against run A on the same questions, by one metric.
 
-    ``difference`` is B's accuracy minus A's, ``interval`` its 95 % interval by paired bootstrap, ``p_value`` that of
-    the exact McNemar test; ``only_a`` and ``only_b`` count the questions that one run alone has right.
+    ``difference`` is B's mean minus A's, ``interval`` its 95 % interval by paired bootstrap. ``p_value`` is that of
+    the exact McNemar test where all values are 0 or 1, else of a sign-flip permutation test, which is the same test on
+    means (``test`` names it); ``only_a`` and ``only_b`` count the questions that one run alone does better.
     """
 
     questions: int
@@ -29,6 +36,7 @@ class PairedComparison:
     difference: float
     interval: Interval
     p_value: float
+    test: str
     only_a: int
     only_b: int
 
@@ -41,8 +49,20 @@ class PairedComparison:
         return (
             f"{self.accuracy_a:.3f} → {self.accuracy_b:.3f} on {self.questions} questions: difference "
             f"{self.difference:+.3f}, 95 % interval [{self.interval.low:+.3f}, {self.interval.high:+.3f}], "
-            f"exact McNemar p = {self.p_value:.3g} ({self.only_b} gained, {self.only_a} lost)"
+            f"{self.test} p = {self.p_value:.3g} ({self.only_b} gained, {self.only_a} lost)"
         )
+
+
+def bootstrap_interval(
+    values: Sequence[float], resamples: int = RESAMPLES, seed: int = 0, is_share: bool = True
+) -> Interval:
+    """The 95 % percentile interval of the mean: questions are drawn with replacement.
+
+    For a share, where all values are 0 or all are 1, the Wilson interval instead.
+    """
+    if is_share and len(set(values)) == 1 and values[0] in (0.0, 1.0):
+        return wilson_interval(int(sum(values)), len(values))
+    return _quantiles(_resampled_means(values, resamples, seed))
 
 
 def wilson_interval(right: int, questions: int) -> Interval:
@@ -70,43 +90,80 @@ def mcnemar(only_a: int, only_b: int) -> float:
     return min(1.0, 2 * tail / 2**total)
 
 
-def bootstrap_difference(a: Sequence[bool], b: Sequence[bool], resamples: int = RESAMPLES, seed: int = 0) -> Interval:
+def bootstrap_difference(a: Sequence[float], b: Sequence[float], resamples: int = RESAMPLES, seed: int = 0) -> Interval:
     """95 % percentile interval of mean(b) - mean(a): questions are drawn with replacement, both answers together."""
-    only_a = sum(x and not y for x, y in zip(a, b, strict=True))
-    only_b = sum(y and not x for x, y in zip(a, b, strict=True))
-    n = len(a)
-    # The difference depends on three counts only: drawing these is drawing the questions, in less memory.
-    shares = np.array([only_a, only_b, n - only_a - only_b]) / n
-    draws = np.random.default_rng(seed).multinomial(n, shares, size=resamples)
-    low, high = np.quantile((draws[:, 1] - draws[:, 0]) / n, [0.025, 0.975])
+    return _quantiles(_resampled_means([float(y) - float(x) for x, y in zip(a, b, strict=True)], resamples, seed))
+
+
+def _resampled_means(values: Sequence[float], resamples: int, seed: int) -> np.ndarray:
+    # A mean depends on how often each value occurs only: drawing these counts is drawing the questions.
+    distinct, counts = np.unique(np.asarray(values, dtype=float), return_counts=True)
+    generator = np.random.default_rng(seed)
+    means = []
+    for start in range(0, resamples, _CHUNK):  # bounds the memory where every value is another
+        draws = generator.multinomial(len(values), counts / len(values), size=min(_CHUNK, resamples - start))
+        means.append(draws @ distinct / len(values))
+    return np.concatenate(means)
+
+
+def _quantiles(means: np.ndarray) -> Interval:
+    low, high = np.quantile(means, [0.025, 0.975])
     return Interval(float(low), float(high))
 
 
+def permutation_test(differences: Sequence[float], resamples: int = RESAMPLES, seed: int = 0) -> float:
+    """Two-sided p-value of the mean of paired differences: under the null hypothesis each sign is a coin's.
+
+    The observed signs count as one of the drawn ones, so the value is never 0.
+    """
+    observed = np.asarray(differences, dtype=float)
+    generator = np.random.default_rng(seed)
+    as_far = 1
+    for start in range(0, resamples, _CHUNK):
+        signs = generator.integers(0, 2, size=(min(_CHUNK, resamples - start), len(observed)), dtype=np.int8) * 2 - 1
+        # Rounding must not make a tie with the observed mean a miss.
+        as_far += int(np.sum(np.abs(signs @ observed) >= abs(observed.sum()) - 1e-9))
+    return as_far / (resamples + 1)
+
+
 def compare(a: Sequence[Verdict], b: Sequence[Verdict], seed: int = 0) -> PairedComparison:
-    """Run ``b`` against run ``a``.
+    """Run ``b`` against run ``a`` by execution accuracy.
 
     Raises:
         LearnatError: the two do not answer the same questions.
     """
-    right_a = {verdict.example_id: verdict.correct for verdict in a}
-    right_b = {verdict.example_id: verdict.correct for verdict in b}
-    if right_a.keys() != right_b.keys() or not right_a:
-        alone = sorted(right_a.keys() ^ right_b.keys())
+    return compare_values(
+        {verdict.example_id: float(verdict.correct) for verdict in a},
+        {verdict.example_id: float(verdict.correct) for verdict in b},
+        seed,
+    )
+
+
+def compare_values(a: Mapping[str, float], b: Mapping[str, float], seed: int = 0) -> PairedComparison:
+    """Run ``b`` against run ``a`` by any metric's values, given by question.
+
+    Raises:
+        LearnatError: the two do not answer the same questions.
+    """
+    if a.keys() != b.keys() or not a:
+        alone = sorted(a.keys() ^ b.keys())
         raise LearnatError(
             f"Two runs are compared on the same questions only; {len(alone)} were answered by one of them"
             + (f", for example {alone[0]}." if alone else ": there is none.")
         )
-    pairs = [(right_a[key], right_b[key]) for key in sorted(right_a)]
-    first, second = [x for x, _ in pairs], [y for _, y in pairs]
-    only_a = sum(x and not y for x, y in pairs)
-    only_b = sum(y and not x for x, y in pairs)
+    first, second = [a[key] for key in sorted(a)], [b[key] for key in sorted(a)]
+    only_a = sum(x > y for x, y in zip(first, second, strict=True))
+    only_b = sum(y > x for x, y in zip(first, second, strict=True))
+    verdicts = {0.0, 1.0}.issuperset([*first, *second])
+    differences = [y - x for x, y in zip(first, second, strict=True)]
     return PairedComparison(
-        questions=len(pairs),
-        accuracy_a=sum(first) / len(pairs),
-        accuracy_b=sum(second) / len(pairs),
-        difference=(only_b - only_a) / len(pairs),
+        questions=len(first),
+        accuracy_a=sum(first) / len(first),
+        accuracy_b=sum(second) / len(first),
+        difference=sum(differences) / len(first),
         interval=bootstrap_difference(first, second, seed=seed),
-        p_value=mcnemar(only_a, only_b),
+        p_value=mcnemar(only_a, only_b) if verdicts else permutation_test(differences, seed=seed),
+        test="exact McNemar" if verdicts else "sign-flip permutation",
         only_a=only_a,
         only_b=only_b,
     )

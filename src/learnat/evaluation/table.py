@@ -1,30 +1,32 @@
-"""Tables of scores: one row per stage and split, one column per difficulty; for the terminal and as Markdown."""
+"""Tables of scores: per metric one row a stage and split, one column a difficulty; and one by SQL feature."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from rich.table import Table
 
+from learnat.evaluation.formats import Rows, to_markdown, to_terminal
+from learnat.evaluation.registry import NOT_SHARES, TITLES
+
 Metrics = Mapping[str, Mapping[str, Mapping[str, Any]]]
 """``{stage: {split: scores}}``, as train.py writes it to metrics.json; ``scores`` is ``Scores.as_dict()``."""
 
-NOT_METRICS = {"intervals", "questions", "provenance"}
+NOT_METRICS = {"intervals", "questions", "features", "provenance"}
+_SHARED_NOTES = (("sqlite_version", "SQLite"), ("schema_given", "schema given:"))
+_COUNTS = (
+    ("skipped", "skipped"),
+    ("not_scored", "not scored"),
+    ("timed_out", "timed out"),
+    ("truncated", "cut by a cap"),
+    ("gold_failed", "gold failed"),
+)
+_ALWAYS_SAID = ("skipped", "timed_out")
 
 
-@dataclass(frozen=True)
-class Rows:
-    """A table as text, before it takes the form of a medium."""
-
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    note: str
-
-
-def rows(metrics: Metrics, metric: str = "ex") -> Rows:
-    """The cells: shares in per cent, ``all`` with its 95 % interval; below, what the figures must be read with."""
+def rows(metrics: Metrics, metric: str = "ex", title: str | None = None) -> Rows:
+    """The cells, times 100, ``all`` with its 95 % interval; below, what the figures must be read with."""
     scores = [
         (stage, split, of_split)
         for stage, splits in metrics.items()
@@ -33,38 +35,42 @@ def rows(metrics: Metrics, metric: str = "ex") -> Rows:
     ]
     levels = list(dict.fromkeys(level for _, _, of_split in scores for level in of_split[metric]))
     cells = tuple(
-        (
-            stage,
-            split,
-            str(of_split.get("questions", {}).get("all", "")),
-            *(_cell(of_split, metric, level) for level in levels),
-        )
+        (stage, split, _questions(of_split, metric), *(_cell(of_split, metric, level) for level in levels))
         for stage, split, of_split in scores
     )
-    return Rows(("stage", "split", "questions", *levels), cells, _note([of_split for _, _, of_split in scores]))
+    return Rows(
+        title=title or f"{_title(metric)}, {'× 100' if metric in NOT_SHARES else '%'}",
+        columns=("stage", "split", "questions", *levels),
+        rows=cells,
+        note=_note([of_split for _, _, of_split in scores], metric),
+        labels=2,
+    )
+
+
+def feature_rows(scores: Mapping[str, Any]) -> Rows:
+    """One split's figures, times 100, by what the gold query uses: one column a metric."""
+    names = list(dict.fromkeys(name for by_metric in scores["features"].values() for name in by_metric))
+    lines = []
+    for feature, by_metric in scores["features"].items():
+        questions = max((figure["questions"] for figure in by_metric.values()), default=0)
+        lines.append((feature, str(questions), *(_feature_cell(by_metric.get(name)) for name in names)))
+    return Rows(
+        title="By what the gold query uses, × 100",
+        columns=("feature", "questions", *map(_title, names)),
+        rows=tuple(lines),
+        note="A question counts in every row that applies to it; in brackets its 95 % interval.",
+        labels=1,
+    )
 
 
 def score_table(metrics: Metrics, metric: str = "ex", title: str | None = None) -> Table:
-    """The table for a terminal."""
-    content = rows(metrics, metric)
-    table = Table(title=title or f"{metric.upper()}, %", caption=content.note or None, title_justify="left")
-    for position, column in enumerate(content.columns):
-        table.add_column(column, justify="left" if position < 2 else "right", no_wrap=position < 2)
-    previous = None
-    for row in content.rows:
-        if previous not in (None, row[0]):
-            table.add_section()
-        table.add_row(*row)
-        previous = row[0]
-    return table
+    """``rows`` for a terminal."""
+    return to_terminal(rows(metrics, metric, title))
 
 
 def score_markdown(metrics: Metrics, metric: str = "ex") -> str:
-    """The table as Markdown text, ending with a newline."""
-    content = rows(metrics, metric)
-    lines = [content.columns, ("---", "---", *["---:"] * (len(content.columns) - 2)), *content.rows]
-    text = "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
-    return text + (f"\n\n{content.note}\n" if content.note else "\n")
+    """``rows`` as Markdown text, ending with a newline."""
+    return to_markdown(rows(metrics, metric))
 
 
 def metric_names(metrics: Metrics) -> list[str]:
@@ -80,36 +86,55 @@ def metric_names(metrics: Metrics) -> list[str]:
     )
 
 
+def _title(metric: str) -> str:
+    return TITLES.get(metric, metric.upper())
+
+
+def _questions(of_split: Mapping[str, Any], metric: str) -> str:
+    """How many questions the metric scored."""
+    own = of_split.get("provenance", {}).get("metrics", {}).get(metric, {})
+    return str(own.get("questions", of_split.get("questions", {}).get("all", "")))
+
+
 def _cell(of_split: Mapping[str, Any], metric: str, level: str) -> str:
-    share = of_split[metric].get(level)
-    if share is None:
-        return "–"
+    value = of_split[metric].get(level)
     interval = of_split.get("intervals", {}).get(metric, {}).get(level) if level == "all" else None
-    return f"{100 * share:.1f}" + (f" [{100 * interval[0]:.1f}, {100 * interval[1]:.1f}]" if interval else "")
+    return _figure(value, interval)
 
 
-def _note(scores: Sequence[Mapping[str, Any]]) -> str:
-    """Comparison mode, databases, SQLite, skipped questions and time-outs; each said once."""
-    found = [of_split["provenance"] for of_split in scores if "provenance" in of_split]
+def _feature_cell(figure: Mapping[str, Any] | None) -> str:
+    return "–" if figure is None else _figure(figure["value"], figure["interval"])
+
+
+def _figure(value: float | None, interval: Sequence[float] | None) -> str:
+    if value is None:
+        return "–"
+    return f"{100 * value:.1f}" + (f" [{100 * interval[0]:.1f}, {100 * interval[1]:.1f}]" if interval else "")
+
+
+def _note(scores: Sequence[Mapping[str, Any]], metric: str) -> str:
+    """Evaluator, comparison mode, databases, SQLite, skipped questions and time-outs; each said once."""
+    found = [_provenance(of_split["provenance"], metric) for of_split in scores if "provenance" in of_split]
     if not found:
         return ""
+    shown = (("comparison", "comparison"), ("database_hash", "databases"), *_SHARED_NOTES, ("evaluator", "evaluator:"))
     parts = [
         f"{label} {', '.join(dict.fromkeys(str(provenance[key]) for provenance in found))}"
-        for key, label in (
-            ("ex_mode", "comparison"),
-            ("database_hash", "databases"),
-            ("sqlite_version", "SQLite"),
-            ("schema_given", "schema given:"),
-        )
+        for key, label in shown
+        if all(key in provenance for provenance in found)
     ]
     # Counts follow the rows of the table where they differ.
-    for key, label in (
-        ("skipped", "skipped"),
-        ("timed_out", "timed out"),
-        ("truncated", "cut by a cap"),
-        ("gold_failed", "gold failed"),
-    ):
-        counts = [provenance[key] for provenance in found]
-        if any(counts) or key in ("skipped", "timed_out"):
+    for key, label in _COUNTS:
+        counts = [provenance.get(key, 0) for provenance in found]
+        if any(counts) or key in _ALWAYS_SAID:
             parts.append(f"{label} {counts[0] if len(set(counts)) == 1 else '/'.join(map(str, counts))}")
     return "; ".join(parts)
+
+
+def _provenance(of_split: Mapping[str, Any], metric: str) -> Mapping[str, Any]:
+    """What is said of all metrics, and over it what is said of this one."""
+    own = of_split.get("metrics", {}).get(metric)
+    if own is None:
+        return {**of_split, "comparison": of_split["ex_mode"]}
+    # Results that a cap cut concern the metrics that compare results; where that is not said, it is EX.
+    return {**of_split, **own} if metric == "ex" else {**of_split, "truncated": 0, **own}

@@ -11,22 +11,22 @@ from rich.console import Console
 
 from learnat.benchmarks.types import Benchmark
 from learnat.errors import LearnatError
-from learnat.evaluation.execution_accuracy import score_execution, summarize
 from learnat.evaluation.predictions import read_predictions
-from learnat.evaluation.table import score_markdown, score_table
+from learnat.evaluation.summary import make_scores
 from learnat.inference.answers import Answer, answer_of_sql, answer_split
+from learnat.recipes.measuring import Measuring, compare_scored, report
 from learnat.recipes.provenance import write_provenance
 from learnat.recipes.scoring import prediction_rows, progress_bar, write_json, write_jsonl
 from learnat.sql.addresses import engine_of, shown_address
 from learnat.sql.execution import ExecutorPool
-from learnat.sql.gold_results import GoldResults
 
 console = Console(soft_wrap=True)
 
 
 def evaluate(cfg: DictConfig) -> None:
-    """Score ``checkpoint`` or ``predictions`` on ``data.split``; write predictions.jsonl, metrics.json, table.md.
+    """Score ``checkpoint`` or ``predictions`` on ``data.split``, and compare with ``compare_with`` if that is given.
 
+    Writes predictions.jsonl, metrics.json, table.md, table.tex and, for a comparison, comparison.json.
     Raises ``LearnatError`` unless exactly one of the two is given.
     """
     if (cfg.checkpoint is None) == (cfg.predictions is None):
@@ -34,6 +34,9 @@ def evaluate(cfg: DictConfig) -> None:
     folder, split = Path(cfg.run_dir), cfg.data.split
     _check_engine(split, cfg.execute_on)
     benchmark: Benchmark = instantiate(cfg.data.benchmark)
+    measuring = Measuring(cfg, benchmark, console)
+    # Read before a model is asked: a mistake in this file should not cost its answers.
+    others = None if cfg.compare_with is None else _read_answers(benchmark, split, Path(cfg.compare_with))
     if cfg.predictions is not None:
         stage, schema_given = Path(cfg.predictions).name, "unknown"
         answers: Sequence[Answer] = _read_answers(benchmark, split, Path(cfg.predictions))
@@ -41,26 +44,17 @@ def evaluate(cfg: DictConfig) -> None:
     else:
         stage, schema_given = str(cfg.checkpoint), "full"
         answers = _ask(cfg, benchmark, folder)
-    with (
-        ExecutorPool(cfg.workers, max_rows=cfg.executor.max_rows) as pool,
-        progress_bar("executing", 2 * len(answers), console) as bar,
-    ):
-        predictions = {answer.index: answer.sql for answer in answers}
-        verdicts = score_execution(
-            benchmark,
-            split,
-            predictions,
-            pool,
-            cfg.executor.timeout_s,
-            on_result=lambda: bar(1),
-            gold_results=GoldResults(pool, Path(cfg.cache_dir)),
-            execute_on=cfg.execute_on,
-        )
-    scores = summarize(verdicts, benchmark, cfg.executor.timeout_s, schema_given, cfg.execute_on)
-    write_jsonl(folder / "predictions.jsonl", prediction_rows(benchmark, split, stage, answers, verdicts))
+    with ExecutorPool(cfg.workers, max_rows=cfg.executor.max_rows) as pool:
+        scored = measuring.score(answers, pool)
+        before = None if others is None else measuring.score(others, pool)
+    scores = make_scores(
+        scored.measured, scored.verdicts, benchmark, cfg.executor.timeout_s, schema_given, cfg.execute_on
+    ).as_dict()
+    lines = prediction_rows(benchmark, split, stage, answers, scored.verdicts, scored.values())
+    write_jsonl(folder / "predictions.jsonl", lines)
     write_json(folder / "metrics.json", scores)
-    console.print(score_table({stage: {split: scores}}))
-    (folder / "table.md").write_text(score_markdown({stage: {split: scores}}), encoding="utf-8")
+    comparison = {} if before is None else compare_scored(before, scored)
+    report(folder, stage, split, scores, comparison, cfg.compare_with, console)
 
 
 def _check_engine(split: str, execute_on: str | None) -> None:

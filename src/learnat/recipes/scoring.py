@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -28,10 +28,15 @@ if TYPE_CHECKING:  # scores of a prediction file need no torch
 
 
 def prediction_rows(
-    benchmark: Benchmark, split: str, stage: str, answers: Sequence[Answer], verdicts: Sequence[Verdict]
+    benchmark: Benchmark,
+    split: str,
+    stage: str,
+    answers: Sequence[Answer],
+    verdicts: Sequence[Verdict],
+    values: Mapping[str, Sequence[float | None]] | None = None,
 ) -> list[dict[str, Any]]:
-    """The lines of predictions.jsonl."""
-    rows = []
+    """The lines of predictions.jsonl; ``values`` are those of further metrics, one per question."""
+    rows: list[dict[str, Any]] = []
     for example, answer, verdict in zip(benchmark.examples(split), answers, verdicts, strict=True):
         rows.append(
             {
@@ -48,6 +53,7 @@ def prediction_rows(
                 "guesses": list(answer.guesses),
                 "finished": answer.finished,
                 "tokens": answer.prompt_tokens + answer.completion_tokens,
+                **{name: of_metric[len(rows)] for name, of_metric in (values or {}).items()},
             }
         )
     return rows

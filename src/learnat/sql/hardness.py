@@ -19,9 +19,9 @@ LEVELS = ("easy", "medium", "hard", "extra")
 Token = Union[str, "Group"]
 
 _TOKEN = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|`[^`]*`|--[^\n]*|/\*.*?\*/|[\w.]+|[<>!]=|[^\s]""", re.DOTALL)
-_SET_OPERATIONS = {"union", "intersect", "except"}
+SET_OPERATIONS = {"union", "intersect", "except"}
 _CLAUSES = {"select", "from", "where", "group", "having", "order", "limit"}
-_AGGREGATES = {"max", "min", "count", "sum", "avg"}
+AGGREGATES = {"max", "min", "count", "sum", "avg"}
 
 
 class Group(list[Token]):
@@ -64,11 +64,11 @@ def spider_hardness(sql: str) -> str:
 
 def count_parts(sql: str) -> Counts:
     """The figures of the query's first branch."""
-    block, set_operation = _first_branch(_group(sql))
-    clauses = _split_clauses(block)
+    block, set_operation = _first_branch(group_tokens(sql))
+    clauses = split_clauses(block)
     selected = _split(clauses.get("select", Group()), ",")
     group_keys = _split(clauses.get("group", Group()), ",")
-    tables, joined_on = _tables(clauses.get("from", Group()))
+    tables, joined_on = joined_tables(clauses.get("from", Group()))
     where = _Conditions(clauses.get("where", Group()))
     having = _Conditions(clauses.get("having", Group()))
     on = _Conditions(joined_on)
@@ -78,9 +78,9 @@ def count_parts(sql: str) -> Counts:
     parts += sum(condition.ors + condition.likes for condition in (on, where, having))
 
     # The official count takes a NOT for an aggregate (it reads the wrong field), and in HAVING every AND and OR.
-    aggregates = sum(_first_word(item) in _AGGREGATES for item in selected)
+    aggregates = sum(_first_word(item) in AGGREGATES for item in selected)
     aggregates += where.nots + having.nots + having.connectives
-    aggregates += sum(word in _AGGREGATES for word in _words(clauses.get("order", Group())))
+    aggregates += sum(word in AGGREGATES for word in _words(clauses.get("order", Group())))
     return Counts(
         clauses=parts,
         nested=on.subqueries + where.subqueries + having.subqueries + int(set_operation),
@@ -116,7 +116,7 @@ class _Conditions:
                 self.nots += 1
 
 
-def _group(sql: str) -> Group:
+def group_tokens(sql: str) -> Group:
     """Tokens in lower case, parentheses as nested groups; unbalanced ones are tolerated."""
     root = Group()
     stack = [root]
@@ -139,7 +139,7 @@ def _first_branch(tokens: Group) -> tuple[Group, bool]:
         # The official parser knows no CTE: judge the query that follows them.
         start = next((i for i, token in enumerate(tokens) if token == "select"), len(tokens))
         tokens = Group(tokens[start:])
-    end = next((i for i, token in enumerate(tokens) if isinstance(token, str) and token in _SET_OPERATIONS), None)
+    end = next((i for i, token in enumerate(tokens) if isinstance(token, str) and token in SET_OPERATIONS), None)
     branch = tokens if end is None else Group(tokens[:end])
     if len(branch) == 1 and isinstance(branch[0], Group):
         inner, inner_set_operation = _first_branch(branch[0])
@@ -147,7 +147,7 @@ def _first_branch(tokens: Group) -> tuple[Group, bool]:
     return branch, end is not None
 
 
-def _split_clauses(tokens: Group) -> dict[str, Group]:
+def split_clauses(tokens: Group) -> dict[str, Group]:
     clauses: dict[str, Group] = {}
     current = Group()
     for token in tokens:
@@ -158,7 +158,7 @@ def _split_clauses(tokens: Group) -> dict[str, Group]:
     return clauses
 
 
-def _tables(tokens: Group) -> tuple[int, Group]:
+def joined_tables(tokens: Group) -> tuple[int, Group]:
     """How many tables or subqueries FROM joins, and the join conditions, chained by AND."""
     tables = 0
     conditions = Group()
@@ -170,7 +170,7 @@ def _tables(tokens: Group) -> tuple[int, Group]:
         conditions += source[on + 1 :]
         first = source[0] if source else None
         if isinstance(first, Group) and not first.is_query:
-            inner_tables, inner_conditions = _tables(first)
+            inner_tables, inner_conditions = joined_tables(first)
             tables += inner_tables
             conditions += inner_conditions
         else:

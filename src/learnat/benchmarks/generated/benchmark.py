@@ -31,6 +31,7 @@ class GeneratedBenchmark(BirdBenchmark):
 
     name = "generated"
     ex_mode = "spider_bag"
+    metrics = ("ex",)
     layout = (
         "data.root names a folder written by this generator, with manifest.json, train.json, dev_seen.json, "
         "dev_unseen.json, tables.json and databases/; data.root=null generates one under cache_dir."

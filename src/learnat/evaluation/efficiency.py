@@ -1,0 +1,130 @@
+"""VES and R-VES: how fast right predictions run, beside the gold query.
+
+Official definitions: ``evaluation_ves.py`` of BIRD (valid efficiency score: the root of gold's time over the
+prediction's) and of bird-bench/mini_dev (reward-based: that ratio in brackets). Neither is a share: gold against gold
+is about 1 in VES and between 0.9 and 1 in R-VES, whose maximum is √1.25; the official scripts print both times 100.
+
+Gold and prediction take turns, so that a machine that slows down slows both; one statement runs at a time. A time
+includes fetching all rows, as in mini_dev's script: SQLite computes many results only while they are fetched.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from learnat.errors import LearnatError
+from learnat.evaluation.metric import LEARNAT, Measured
+from learnat.evaluation.run import Pair, ScoringRun
+from learnat.sql.results import equal
+
+MODE = "bird_set"
+BRACKETS = ((2.0, 1.25), (1.0, 1.0), (0.5, 0.75), (0.25, 0.5), (0.0, 0.25))
+"""R-VES: the least ratio that earns a reward, and the reward."""
+
+
+@dataclass(frozen=True)
+class _Timing:
+    """Gold's time over the prediction's, 0 for a prediction that is wrong or met the time limit."""
+
+    ratio: float
+    timed_out: bool
+    gold_failed: bool
+
+
+class Stopwatch:
+    """Times the predictions of a run once, for all metrics that look at time.
+
+    Args:
+        iterations: how often gold and prediction are timed; the official scripts' number is 100.
+
+    Raises:
+        LearnatError: ``iterations`` is no whole number above 0.
+    """
+
+    def __init__(self, iterations: int = 100) -> None:
+        if not isinstance(iterations, int) or iterations < 1:
+            raise LearnatError(f"timing_iterations={iterations!r} must be a whole number above 0.")
+        self.iterations = iterations
+        self._known: WeakKeyDictionary[ScoringRun, list[_Timing]] = WeakKeyDictionary()
+
+    def timings(self, run: ScoringRun) -> list[_Timing]:
+        if run not in self._known:
+            results, pairs = run.results(MODE), run.pairs(MODE)
+            timings = []
+            with run.progress("timing", len(pairs)) as tick:
+                for pair, (gold, predicted) in zip(pairs, results, strict=True):
+                    right = equal(gold, predicted, MODE)
+                    ratio = self._ratio(run, pair) if right else 0.0
+                    timings.append(_Timing(ratio or 0.0, ratio is None or predicted.timed_out, gold.error is not None))
+                    tick(1)
+            self._known[run] = timings
+        return self._known[run]
+
+    def _ratio(self, run: ScoringRun, pair: Pair) -> float | None:
+        """None where one of the iterations failed."""
+        ratios = []
+        for _ in range(self.iterations):
+            predicted = run.pool.run(pair.predicted.path, pair.predicted.sql, run.timeout_s)
+            gold = run.pool.run(pair.gold.path, pair.gold.sql, run.timeout_s)
+            if not (predicted.ok and gold.ok):
+                return None
+            ratios.append(gold.seconds / predicted.seconds)
+        return mean_without_outliers(ratios)
+
+
+def mean_without_outliers(ratios: Sequence[float]) -> float:
+    """The mean of what lies within three standard deviations of the mean."""
+    values = np.asarray(ratios)
+    # Equal ratios have no deviation: the official rule would leave none of them.
+    kept = values[np.abs(values - values.mean()) < 3 * values.std()] if values.std() > 0 else values
+    return float(kept.mean())
+
+
+def reward(ratio: float) -> float:
+    """R-VES's reward for a ratio of times; 0 for a wrong prediction, whose ratio is 0."""
+    return next(earned for least, earned in BRACKETS if ratio >= least) if ratio > 0 else 0.0
+
+
+class _Efficiency:
+    def __init__(self, stopwatch: Stopwatch, value: Callable[[float], float]) -> None:
+        self._stopwatch = stopwatch
+        self._value = value
+
+    def measure(self, run: ScoringRun) -> Measured:
+        timings = self._stopwatch.timings(run)
+        return Measured(
+            values=tuple(self._value(timing.ratio) for timing in timings),
+            comparison=f"{MODE}, {self._stopwatch.iterations} interleaved timings",
+            database_hash=run.benchmark.fingerprint(run.split),
+            timed_out=sum(timing.timed_out for timing in timings),
+            gold_failed=sum(timing.gold_failed for timing in timings),
+        )
+
+
+class ValidEfficiencyScore(_Efficiency):
+    """VES: √ratio."""
+
+    name = "ves"
+    title = "VES"
+    evaluator = f"{LEARNAT}, VES of BIRD's evaluation_ves.py"
+    is_share = False
+
+    def __init__(self, stopwatch: Stopwatch) -> None:
+        super().__init__(stopwatch, math.sqrt)
+
+
+class RewardedEfficiencyScore(_Efficiency):
+    """R-VES: √reward(ratio)."""
+
+    name = "r_ves"
+    title = "R-VES"
+    evaluator = f"{LEARNAT}, R-VES of BIRD mini_dev's evaluation_ves.py"
+    is_share = False
+
+    def __init__(self, stopwatch: Stopwatch) -> None:
+        super().__init__(stopwatch, lambda ratio: math.sqrt(reward(ratio)))

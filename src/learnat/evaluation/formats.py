@@ -1,0 +1,83 @@
+"""A table of text in the form of each medium: terminal, Markdown, LaTeX."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rich.table import Table
+
+_LATEX = str.maketrans(
+    {
+        "&": r"\&",
+        "%": r"\%",
+        "$": r"\$",
+        "#": r"\#",
+        "_": r"\_",
+        "{": r"\{",
+        "}": r"\}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "\\": r"\textbackslash{}",
+        "–": "--",
+    }
+)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A table as text. The first ``labels`` columns are names, the others figures; ``note`` stands below."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    note: str
+    labels: int
+
+
+def to_terminal(content: Rows) -> Table:
+    """A rule stands between rows whose first cell differs, where several columns are names."""
+    table = Table(title=content.title, caption=content.note or None, title_justify="left", caption_justify="left")
+    for position, column in enumerate(content.columns):
+        label = position < content.labels
+        table.add_column(column, justify="left" if label else "right", no_wrap=label)
+    previous = None
+    for row in content.rows:
+        if content.labels > 1 and previous not in (None, row[0]):
+            table.add_section()
+        table.add_row(*row)
+        previous = row[0]
+    return table
+
+
+def to_markdown(content: Rows) -> str:
+    """Ends with a newline; the title is left to the page around it."""
+    figures = len(content.columns) - content.labels
+    lines = [content.columns, (*["---"] * content.labels, *["---:"] * figures), *content.rows]
+    text = "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+    return text + (f"\n\n{content.note}\n" if content.note else "\n")
+
+
+def to_latex(content: Rows) -> str:
+    """A floating ``table`` for the package booktabs, its note in the caption; ends with a newline."""
+
+    def line(cells: tuple[str, ...]) -> str:
+        return " & ".join(cell.translate(_LATEX) for cell in cells) + r" \\"
+
+    caption = ". ".join(filter(None, (content.title, content.note))).translate(_LATEX)
+    return "\n".join(
+        [
+            r"% \usepackage{booktabs}",
+            r"\begin{table}",
+            r"\centering",
+            rf"\caption{{{caption}}}",
+            rf"\begin{{tabular}}{{{'l' * content.labels}{'r' * (len(content.columns) - content.labels)}}}",
+            r"\toprule",
+            line(content.columns),
+            r"\midrule",
+            *(line(row) for row in content.rows),
+            r"\bottomrule",
+            r"\end{tabular}",
+            r"\end{table}",
+            "",
+        ]
+    )

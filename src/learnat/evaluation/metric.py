@@ -1,0 +1,52 @@
+"""What a metric is: a name, a definition to cite, and one value for each question."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from learnat import __version__
+from learnat.evaluation.run import ScoringRun
+
+LEARNAT = f"learnat {__version__}"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A metric's values, one per question in the run's order; None where it does not apply.
+
+    ``comparison`` is how results or queries were compared, ``database_hash`` of what they ran on, ``timed_out`` the
+    questions that met the time limit, ``gold_failed`` those whose gold query could not be used.
+    """
+
+    values: tuple[float | None, ...]
+    comparison: str
+    database_hash: str
+    timed_out: int = 0
+    gold_failed: int = 0
+
+    @property
+    def scored(self) -> int:
+        return sum(value is not None for value in self.values)
+
+
+class Metric(Protocol):
+    """One way to score predictions; the figure is the mean of its values."""
+
+    name: str
+    """Its key in metrics.json."""
+    title: str
+    """Its name in tables."""
+    evaluator: str
+    """Whose definition it follows."""
+    is_share: bool
+    """Whether its values lie in [0, 1] and 1 means right: tables then show per cent."""
+
+    def measure(self, run: ScoringRun) -> Measured: ...
+
+
+def mean(values: Sequence[float | None]) -> float | None:
+    """The mean of the values that are there, or None."""
+    present = [value for value in values if value is not None]
+    return sum(present) / len(present) if present else None

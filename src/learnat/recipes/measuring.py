@@ -1,0 +1,114 @@
+"""Answers → the metrics that were asked for, their tables, and the comparison with other answers; for evaluate.py."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+from rich.console import Console
+
+from learnat.benchmarks.types import Benchmark
+from learnat.evaluation.execution_accuracy import ExecutionAccuracy
+from learnat.evaluation.formats import to_latex, to_markdown, to_terminal
+from learnat.evaluation.metric import Measured, Metric
+from learnat.evaluation.registry import TITLES, make_metrics
+from learnat.evaluation.run import ScoringRun
+from learnat.evaluation.scores import Verdict
+from learnat.evaluation.significance import PairedComparison, compare_values
+from learnat.evaluation.table import feature_rows, metric_names, rows
+from learnat.inference.answers import Answer
+from learnat.recipes.scoring import progress_bar, write_json
+from learnat.sql.execution import ExecutorPool
+from learnat.sql.gold_results import GoldResults
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What was measured of one set of answers. Verdicts and values stand in the order of the split."""
+
+    verdicts: Sequence[Verdict]
+    measured: Sequence[tuple[Metric, Measured]]
+
+    def values(self) -> dict[str, tuple[float | None, ...]]:
+        """By metric, one value per question."""
+        return {metric.name: measured.values for metric, measured in self.measured}
+
+
+class Measuring:
+    """The metrics that ``cfg`` names, execution accuracy first, with the workers to execute queries on.
+
+    Execution accuracy is always among them: predictions.jsonl says of every prediction whether it runs and is right.
+
+    Raises:
+        LearnatError: ``metrics``, ``ex_mode`` or ``timing_iterations`` name what there is not.
+    """
+
+    def __init__(self, cfg: DictConfig, benchmark: Benchmark, console: Console) -> None:
+        asked = benchmark.metrics if cfg.metrics is None else cfg.metrics
+        self._ex = ExecutionAccuracy(cfg.ex_mode)
+        others = [name for name in asked if name != self._ex.name]
+        self._metrics = [self._ex, *make_metrics(others, cfg.timing_iterations)]
+        self._benchmark = benchmark
+        self._split = cfg.data.split
+        self._timeout_s = cfg.executor.timeout_s
+        self._cache_dir = Path(cfg.cache_dir)
+        self._execute_on = cfg.execute_on
+        self._console = console
+
+    def score(self, answers: Sequence[Answer], pool: ExecutorPool) -> Scored:
+        """Execute and measure ``answers``."""
+        run = ScoringRun(
+            self._benchmark,
+            self._split,
+            {answer.index: answer.sql for answer in answers},
+            pool,
+            self._timeout_s,
+            progress=lambda what, total: progress_bar(what, total, self._console),
+            gold_results=GoldResults(pool, self._cache_dir),
+            execute_on=self._execute_on,
+        )
+        return Scored(self._ex.verdicts(run), [(metric, metric.measure(run)) for metric in self._metrics])
+
+
+def compare_scored(before: Scored, after: Scored) -> dict[str, PairedComparison]:
+    """By metric, over the questions that it scored."""
+    ids = [verdict.example_id for verdict in after.verdicts]
+    found = {}
+    for (metric, a), (_, b) in zip(before.measured, after.measured, strict=True):
+        first, second = _by_question(ids, a.values), _by_question(ids, b.values)
+        if first:
+            found[metric.name] = compare_values(first, second)
+    return found
+
+
+def _by_question(ids: Sequence[str], values: Sequence[float | None]) -> dict[str, float]:
+    return {key: value for key, value in zip(ids, values, strict=True) if value is not None}
+
+
+def report(
+    folder: Path,
+    stage: str,
+    split: str,
+    scores: Mapping[str, Any],
+    comparison: Mapping[str, PairedComparison],
+    compared_with: str | None,
+    console: Console,
+) -> None:
+    """Print what was measured; write table.md, table.tex and, where there is a comparison, comparison.json."""
+    metrics = {stage: {split: scores}}
+    tables = [*(rows(metrics, name) for name in metric_names(metrics)), feature_rows(scores)]
+    lines = [f"{TITLES[name]}, {compared_with} → {stage}: {paired}" for name, paired in comparison.items()]
+    for table in tables:
+        console.print(to_terminal(table))
+    for line in lines:
+        console.print(line, soft_wrap=True)
+    page = [f"## {table.title}\n\n{to_markdown(table)}" for table in tables]
+    page += ["## Comparison\n\n" + "".join(f"- {line}\n" for line in lines)] if lines else []
+    (folder / "table.md").write_text("\n".join(page), encoding="utf-8")
+    (folder / "table.tex").write_text("\n".join(map(to_latex, tables)), encoding="utf-8")
+    if comparison:
+        by_metric = {name: asdict(paired) for name, paired in comparison.items()}
+        write_json(folder / "comparison.json", {"with": compared_with, **by_metric})

@@ -1,0 +1,133 @@
+"""evaluate.py on prediction files: what it writes, for the benchmark's usual metrics and for those asked for."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig, OmegaConf
+
+from learnat.errors import LearnatError
+from learnat.recipes.evaluate import evaluate
+
+CONF = Path(__file__).parents[2] / "conf"
+GOLD = [
+    "SELECT name FROM singer WHERE age > 20",
+    "SELECT count(*) FROM singer",
+    "SELECT name FROM singer WHERE id IN (SELECT id FROM singer WHERE age < 40)",
+]
+TABLES = {
+    "db_id": "music",
+    "table_names_original": ["singer"],
+    "table_names": ["singer"],
+    "column_names_original": [[-1, "*"], [0, "id"], [0, "name"], [0, "age"]],
+    "column_names": [[-1, "*"], [0, "id"], [0, "name"], [0, "age"]],
+    "column_types": ["text", "number", "text", "number"],
+    "primary_keys": [1],
+    "foreign_keys": [],
+}
+
+
+def database(path: Path, ages: list[int]) -> None:
+    path.parent.mkdir(parents=True)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE singer (id INTEGER PRIMARY KEY, name TEXT, age INTEGER)")
+        connection.executemany("INSERT INTO singer VALUES (?, ?, ?)", [(i, f"n{i}", age) for i, age in enumerate(ages)])
+        connection.commit()
+
+
+@pytest.fixture
+def spider(tmp_path: Path) -> Path:
+    root = tmp_path / "spider"
+    database(root / "database/music/music.sqlite", [30, 50])
+    database(tmp_path / "suite/music/music0.sqlite", [10, 30, 50])
+    (root / "dev.json").write_text(json.dumps([{"db_id": "music", "query": sql, "question": "?"} for sql in GOLD]))
+    (root / "tables.json").write_text(json.dumps([TABLES]))
+    return root
+
+
+def predictions(folder: Path, name: str, *sql: str) -> Path:
+    path = folder / name
+    path.write_text("\n".join(sql) + "\n", encoding="utf-8")
+    return path
+
+
+def run(folder: Path, root: Path, file: Path, *overrides: str) -> dict[str, Any]:
+    (folder / "run").mkdir(exist_ok=True)
+    given = ["data=spider", f"data.root={root}", f"predictions={file}", f"run_dir={folder / 'run'}", "workers=1"]
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg: DictConfig = compose("evaluate", [*given, *overrides])
+    OmegaConf.resolve(cfg)
+    evaluate(cfg)
+    return json.loads((folder / "run/metrics.json").read_text())
+
+
+def test_a_prediction_file_is_scored_by_every_metric(tmp_path: Path, spider: Path) -> None:
+    file = predictions(tmp_path, "mine.sql", "SELECT name FROM singer", "select COUNT(*) from singer", "SELECT 1")
+    metrics = run(tmp_path, spider, file, f"data.test_suite={tmp_path / 'suite'}")
+    assert metrics["ex"] == {"all": 2 / 3, "easy": 1.0, "hard": 0.0}
+    assert metrics["em"] == {"all": 1 / 3, "easy": 0.5, "hard": 0.0}
+    assert metrics["ts"] == {"all": 1 / 3, "easy": 0.5, "hard": 0.0}
+    assert metrics["features"]["subquery"]["ex"]["value"] == 0.0
+    counted = metrics["features"]["aggregate"]["em"]
+    assert (counted["value"], counted["questions"]) == (1.0, 1)
+    assert counted["interval"] == pytest.approx([0.2065, 1.0], abs=1e-4)
+    of_metric = metrics["provenance"]["metrics"]
+    assert of_metric["ts"]["comparison"] == "spider_bag on 1 databases"
+    assert len({of_metric["ex"]["database_hash"], of_metric["ts"]["database_hash"]}) == 2
+    for of_one in of_metric.values():
+        assert {"evaluator", "comparison", "database_hash", "timed_out"} <= set(of_one)
+    rows = [json.loads(line) for line in (tmp_path / "run/predictions.jsonl").read_text().splitlines()]
+    assert [(row["index"], row["correct"], row["ex"], row["em"], row["ts"]) for row in rows] == [
+        (0, True, 1.0, 0.0, 0.0),
+        (1, True, 1.0, 1.0, 1.0),
+        (2, False, 0.0, 0.0, 0.0),
+    ]
+    page = (tmp_path / "run/table.md").read_text()
+    assert page.count("\n## ") == 3 and page.startswith("## EX, %")
+    assert (tmp_path / "run/table.tex").read_text().count(r"\begin{tabular}") == 4
+
+
+def test_gold_against_gold_is_one(tmp_path: Path, spider: Path) -> None:
+    file = predictions(tmp_path, "gold.sql", *(f"{sql}\tmusic" for sql in GOLD))
+    suite = f"data.test_suite={tmp_path / 'suite'}"
+    metrics = run(tmp_path, spider, file, suite, "metrics=[em,ts,soft_f1,ves,r_ves]", "timing_iterations=3")
+    for name in ("ex", "em", "ts", "soft_f1"):
+        assert set(metrics[name].values()) == {1.0}
+    assert 0.5 < metrics["ves"]["all"] < 2
+    assert 0.5 < metrics["r_ves"]["all"] <= 1.25**0.5
+
+
+def test_two_files_are_compared(tmp_path: Path, spider: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    mine = predictions(tmp_path, "mine.sql", *GOLD)
+    theirs = predictions(tmp_path, "theirs.sql", GOLD[0], "SELECT 1", "SELECT 2")
+    run(tmp_path, spider, mine, f"compare_with={theirs}", "ex_mode=ordered")
+    found = json.loads((tmp_path / "run/comparison.json").read_text())
+    assert found["with"] == str(theirs)
+    assert (found["ex"]["accuracy_a"], found["ex"]["accuracy_b"]) == (pytest.approx(1 / 3), 1.0)
+    assert (found["em"]["only_a"], found["em"]["only_b"], found["em"]["p_value"]) == (0, 2, 0.5)
+    out = capsys.readouterr().out
+    assert "exact McNemar p = 0.5 (2 gained, 0 lost)" in " ".join(out.split())
+    assert "comparison ordered" in " ".join(out.split())
+
+
+def test_mistakes_are_told_in_one_message(tmp_path: Path, spider: Path) -> None:
+    file = predictions(tmp_path, "mine.sql", *GOLD)
+    for overrides, message in (
+        (["metrics=[em,rves]"], "There is no metric 'rves'"),
+        (["ex_mode=bag"], "Unknown comparison mode 'bag'"),
+        (["metrics=[ts]"], "data.test_suite=FOLDER"),
+        (["data.test_suite=nowhere"], r"\(data\.test_suite\)"),
+        (["compare_with=nowhere.sql"], "No prediction file at nowhere.sql"),
+    ):
+        with pytest.raises(Exception, match=message) as caught:
+            run(tmp_path, spider, file, *overrides)
+        error: BaseException | None = caught.value
+        while error is not None and not isinstance(error, LearnatError):
+            error = error.__cause__
+        assert isinstance(error, LearnatError)
