@@ -13,6 +13,7 @@ from learnat.errors import LearnatError
 from learnat.evaluation.execution_accuracy import evaluate_predictions, score_execution, summarize
 from learnat.evaluation.predictions import read_predictions
 from learnat.sql.execution import ExecutorPool
+from learnat.sql.gold_results import GoldResults
 from learnat.sql.hardness import spider_hardness
 from tests.evaluation.toy import GOLD, Folder, question, toy
 
@@ -63,6 +64,7 @@ def test_verdicts_and_provenance_count_what_went_wrong(shop: Path, pool: Executo
         "truncated": 0,
         "gold_failed": 0,
         "schema_given": "full",
+        "execute_on": None,
         "metrics": {
             "ex": {
                 "evaluator": f"learnat {__version__}, execution accuracy",
@@ -78,11 +80,35 @@ def test_verdicts_and_provenance_count_what_went_wrong(shop: Path, pool: Executo
     assert json.loads(json.dumps(summary)) == summary
 
 
-def test_a_result_that_a_cap_cut_is_wrong_and_counted(shop: Path) -> None:
+def test_results_beyond_a_cap_are_compared_by_digest(shop: Path) -> None:
+    shuffled = ["SELECT name FROM item ORDER BY id DESC", "SELECT name, id FROM item ORDER BY id DESC", GOLD[2]]
     with ExecutorPool(workers=1, max_rows=2) as pool:
         verdicts = score_execution(toy(shop), "dev", dict(enumerate(GOLD)), pool)
-    assert [verdict.correct for verdict in verdicts] == [False, False, True]
-    assert summarize(verdicts, toy(shop))["provenance"]["truncated"] == 2
+        assert [verdict.correct for verdict in verdicts] == [True, True, True]
+        verdicts = score_execution(toy(shop), "dev", dict(enumerate(shuffled)), pool)
+        assert [verdict.correct for verdict in verdicts] == [True, False, True]
+    assert summarize(verdicts, toy(shop))["provenance"]["truncated"] == 0
+
+
+def test_a_result_that_could_not_be_compared_is_wrong_and_counted(shop: Path) -> None:
+    # Five columns of the same values in any order: too many orders to try on more rows than are kept.
+    alike = "SELECT a.id, b.id, c.id, d.id, e.id FROM item a, item b, item c, item d, item e"
+    benchmark = Folder(shop, [question(0, alike)], "spider_bag", ())
+    with ExecutorPool(workers=1, max_rows=2) as pool:
+        verdicts = score_execution(benchmark, "dev", {0: alike.replace("a.id, b.id", "b.id, a.id")}, pool)
+    assert [verdict.correct for verdict in verdicts] == [False]
+    assert summarize(verdicts, benchmark)["provenance"]["truncated"] == 1
+
+
+def test_gold_results_are_kept_between_runs(shop: Path, pool: ExecutorPool, tmp_path: Path) -> None:
+    predictions = {0: GOLD[0], 1: "SELECT id, name FROM item ORDER BY id", 2: "SELECT 3 "}
+    first = score_execution(toy(shop), "dev", predictions, pool, gold_results=GoldResults(pool, tmp_path / "cache"))
+    with ExecutorPool(workers=1) as other:
+        again = score_execution(
+            toy(shop), "dev", predictions, other, gold_results=GoldResults(other, tmp_path / "cache")
+        )
+        assert other.run(shop / "shop.sqlite", "SELECT 1").ok
+    assert [verdict.correct for verdict in first] == [verdict.correct for verdict in again] == [True, True, True]
 
 
 def test_a_failing_gold_query_is_counted(shop: Path, pool: ExecutorPool) -> None:

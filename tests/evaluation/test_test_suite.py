@@ -6,6 +6,7 @@ import json
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -68,9 +69,9 @@ def test_a_refuted_prediction_is_not_executed_again(
     executed: list[tuple[str, str]] = []
     run = pool.run
 
-    def watched(path: Path, sql: str, timeout_s: float) -> object:
+    def watched(path: Path, sql: str, timeout_s: float, **options: Any) -> object:
         executed.append((path.name, sql))
-        return run(path, sql, timeout_s)
+        return run(path, sql, timeout_s, **options)
 
     monkeypatch.setattr(pool, "run", watched)
     wrong = "SELECT name FROM item WHERE name = 'pen'"

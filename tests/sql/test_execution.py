@@ -16,7 +16,7 @@ from types import SimpleNamespace
 import pytest
 
 from learnat.errors import LearnatError
-from learnat.sql.execution import Executor, ExecutorPool, Query, check_sqlite, shared_pool
+from learnat.sql.execution import Executor, ExecutorPool, Query, shared_pool
 
 LIMIT_S = 0.4
 
@@ -262,46 +262,6 @@ def test_a_database_written_anew_is_read_anew(pool: ExecutorPool, tmp_path: Path
         connection.close()
         fresh.replace(path)
         assert pool.run(path, "SELECT x FROM t").rows == [(value,)]
-
-
-def test_a_database_in_wal_mode_gets_no_files_beside_it(pool: ExecutorPool, database: Path) -> None:
-    connection = sqlite3.connect(database)
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("UPDATE item SET name = 'x'")
-    connection.commit()
-    connection.close()
-    assert_untouched(pool, database, digest(database))
-
-
-def test_a_locked_database_is_a_clear_error(pool: ExecutorPool, database: Path) -> None:
-    writer = sqlite3.connect(database, isolation_level=None)
-    writer.execute("BEGIN EXCLUSIVE")
-    result = pool.run(database, "SELECT * FROM item")
-    assert "locked" in (result.error or "")
-    assert str(database) in (result.error or "")
-    writer.execute("ROLLBACK")
-    assert pool.run(database, "SELECT count(*) FROM item").rows == [(300,)]
-    writer.close()
-
-
-def test_bad_files_are_errors_of_the_query(pool: ExecutorPool, tmp_path: Path) -> None:
-    text = tmp_path / "text.sqlite"
-    text.write_text("version https://example.org\n" * 100)
-    assert "not a database" in (pool.run(text, "SELECT 1 FROM t").error or "")
-    assert "no such database file" in (pool.run(tmp_path / "none.sqlite", "SELECT 1").error or "")
-    assert pool.run(tmp_path, "SELECT 1").error
-
-
-def test_check_sqlite_names_the_file_and_the_way_out(tmp_path: Path, database: Path) -> None:
-    assert check_sqlite(database) == database
-    for name, content in {"none": None, "empty": b"", "text": b"hello world, this is text"}.items():
-        path = tmp_path / name
-        if content is not None:
-            path.write_bytes(content)
-        with pytest.raises(LearnatError, match=name):
-            check_sqlite(path)
-    with pytest.raises(LearnatError, match="not a file"):
-        check_sqlite(tmp_path)
 
 
 def test_executor_takes_a_path_or_a_database(database: Path) -> None:

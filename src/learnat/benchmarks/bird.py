@@ -12,13 +12,15 @@ from learnat.benchmarks.column_descriptions import Descriptions, describe, read_
 from learnat.benchmarks.types import Example
 from learnat.errors import LearnatError
 
+_MINI_DEV = {"mini_dev": "mini_dev_sqlite.json", "mini_dev_postgresql": "mini_dev_postgresql.json"}
 _MINI_DEV_FOLDERS = ("mini_dev", "minidev/MINIDEV", "MINIDEV", "minidev")
 
 
 class BirdBenchmark(FileBenchmark):
     """Reads a split ``<name>`` from ``<name>.json``, ``<name>/<name>.json`` or ``<name>_<date>/<name>.json``.
 
-    ``dev``, ``train`` and ``mini_dev`` (its SQLite wording) are found where BIRD's downloads put them. Databases lie
+    ``dev``, ``train``, ``mini_dev`` (its SQLite wording) and ``mini_dev_postgresql`` are found where BIRD's downloads
+    put them. Databases lie
     in ``<name>_databases`` or ``databases``, beside the question file or in the root, as ``<db_id>/<db_id>.sqlite``
     with ``<db_id>/database_description/<table>.csv``; schemas in ``<name>_tables.json`` or ``tables.json``. A
     database that no such file names has the schema of its SQLite file. Arguments and errors: ``FileBenchmark``.
@@ -96,13 +98,13 @@ class BirdBenchmark(FileBenchmark):
         return list(dict.fromkeys([self.root, *(path for path in named if path.is_dir()), *children]))
 
     def _candidates(self, split: str) -> list[Path]:
-        if split == "mini_dev":
-            return [self.root / folder / "mini_dev_sqlite.json" for folder in _MINI_DEV_FOLDERS]
+        if split in _MINI_DEV:
+            return [self.root / folder / _MINI_DEV[split] for folder in _MINI_DEV_FOLDERS]
         dated = [home / f"{split}.json" for home in self._homes if _is_dated(home.name, split)]
         return [self.root / f"{split}.json", self.root / split / f"{split}.json", *dated]
 
     def _splits(self) -> list[str]:
-        stems = {path.stem for home in self._homes for path in home.glob("*.json")} | {"mini_dev"}
+        stems = {path.stem for home in self._homes for path in home.glob("*.json")} | {*_MINI_DEV}
         names = sorted(stem for stem in stems if stem != "tables" and not stem.endswith("_tables"))
         found = [name for name in names if any(path.is_file() for path in self._candidates(name))]
         # A JSON file in the root is a split where databases lie beside it, and somebody's notes where none do.
@@ -125,7 +127,7 @@ class BirdBenchmark(FileBenchmark):
         if split is None:
             return everywhere
         home = self.question_files(split)[0].parent
-        own = "dev_databases" if split == "mini_dev" else f"{split}_databases"
+        own = "dev_databases" if split in _MINI_DEV else f"{split}_databases"
         places = [home / own, home / "databases", *(other / own for other in self._homes), self.root / "databases"]
         first = next((place for place in places if place.is_dir()), places[0])
         return [first, *(folder for folder in everywhere if folder != first)]

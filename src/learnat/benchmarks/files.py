@@ -9,9 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from learnat.errors import LearnatError
-
-_WHOLE = 64 * 2**20
-_PIECE = 2**20
+from learnat.sql.file_hash import update_with_file
 
 
 def read_rows(path: Path, keys: Sequence[str]) -> list[dict[str, Any]]:
@@ -49,22 +47,13 @@ def read_rows(path: Path, keys: Sequence[str]) -> list[dict[str, Any]]:
 def fingerprint(paths: Iterable[Path]) -> str:
     """A short hash (16 hex digits) of the names and contents of ``paths``, in sorted order.
 
-    Of a file above 64 MiB the size and the first and last MiB are hashed: BIRD's training databases are 33 GB,
-    and the first page of a SQLite file holds a counter that every change raises.
+    Of a file above 64 MiB its ends are hashed: ``update_with_file``.
     """
     digest = hashlib.sha256()
     for path in sorted(set(paths), key=lambda path: (path.name, str(path))):
+        digest.update(f"{path.name}\0".encode())
         try:
-            size = path.stat().st_size
-            digest.update(f"{path.name}\0{size}\0".encode())
-            with path.open("rb") as file:
-                if size <= _WHOLE:
-                    while piece := file.read(_PIECE):
-                        digest.update(piece)
-                else:
-                    digest.update(file.read(_PIECE))
-                    file.seek(-_PIECE, 2)
-                    digest.update(file.read(_PIECE))
+            update_with_file(digest, path)
         except OSError as error:
             raise LearnatError(f"cannot read {path}: {error.strerror or error}.") from error
     return digest.hexdigest()[:16]

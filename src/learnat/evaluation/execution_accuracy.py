@@ -16,6 +16,7 @@ from learnat.evaluation.run import Progress, ScoringRun, silent
 from learnat.evaluation.scores import Scores, Verdict
 from learnat.evaluation.summary import make_scores
 from learnat.sql.execution import ExecutorPool, Result
+from learnat.sql.gold_results import GoldResults
 from learnat.sql.results import check_mode, equal
 
 EVALUATOR = f"{LEARNAT}, execution accuracy"
@@ -75,14 +76,16 @@ def score_execution(
     pool: ExecutorPool,
     timeout_s: float = 30.0,
     progress: Progress = silent,
+    gold_results: GoldResults | None = None,
 ) -> list[Verdict]:
     """One verdict per question of ``split``, in its order, in the benchmark's own comparison mode.
 
-    Arguments and errors: ``ScoringRun``. A result that the pool's caps cut counts as wrong, and is counted
-    (``Verdict.truncated``).
+    Arguments and errors: ``ScoringRun``. Results that the pool's caps cut are compared by digest, or, where that cannot
+    be, count as wrong and are counted (``Verdict.truncated``).
     """
     check_mode(benchmark.ex_mode)
-    return ExecutionAccuracy().verdicts(ScoringRun(benchmark, split, predictions, pool, timeout_s, progress))
+    run = ScoringRun(benchmark, split, predictions, pool, timeout_s, progress, gold_results)
+    return ExecutionAccuracy().verdicts(run)
 
 
 def summarize(
@@ -134,7 +137,7 @@ def _verdict(mode: str, example: Example, prediction: str, gold: Result, predict
         correct=equal(gold, predicted, mode, example.gold_sql),
         executed=predicted.error is None,
         timed_out=predicted.timed_out or gold.timed_out,
-        truncated=predicted.truncated or gold.truncated,
+        truncated=predicted.unseen or gold.unseen,
         error=predicted.error,
         gold_error=gold.error,
         seconds=predicted.seconds,

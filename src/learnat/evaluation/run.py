@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +10,9 @@ from pathlib import Path
 from learnat.benchmarks.types import Benchmark, Example
 from learnat.errors import LearnatError
 from learnat.evaluation.predictions import check_predictions
-from learnat.sql.execution import ExecutorPool, Query, Result, check_sqlite
-from learnat.sql.results import spider_gold_text, spider_predicted_text
+from learnat.sql.execution import Address, ExecutorPool, Query, Result, check_database, check_sqlite
+from learnat.sql.gold_results import GoldResults
+from learnat.sql.results import digest_kind, spider_gold_text, spider_predicted_text
 
 Tick = Callable[[int], None]
 Progress = Callable[[str, int], AbstractContextManager[Tick]]
@@ -31,11 +32,12 @@ class Pair:
     predicted: Query
 
 
-def executed_pair(path: Path, gold_sql: str, predicted: str, mode: str) -> Pair:
+def executed_pair(path: Address, gold_sql: str, predicted: str, mode: str) -> Pair:
     """The texts that the official evaluator of a comparison mode executes."""
+    kind = digest_kind(mode, gold_sql)
     if mode == "spider_bag":
         gold_sql, predicted = spider_gold_text(gold_sql), spider_predicted_text(predicted, gold_sql)
-    return Pair(Query(path, gold_sql), Query(path, predicted))
+    return Pair(Query(path, gold_sql, kind), Query(path, predicted, kind))
 
 
 class ScoringRun:
@@ -43,9 +45,12 @@ class ScoringRun:
 
     Args:
         predictions: SQL by question index; those for no question of the split are ignored.
-        pool: its caps hold: a result they cut is not equal to any.
+        pool: its caps hold: results they cut are compared by digest.
         timeout_s: seconds a statement may take.
         progress: shows how far the execution is.
+        gold_results: where the gold queries' results are kept between runs; None executes them.
+        execute_on: a PostgreSQL URL or a DuckDB file to run the queries on instead of the benchmark's SQLite files;
+            ``DB_ID`` in it stands for the database's name.
 
     Raises:
         LearnatError: a prediction is missing.
@@ -59,6 +64,8 @@ class ScoringRun:
         pool: ExecutorPool,
         timeout_s: float = 30.0,
         progress: Progress = silent,
+        gold_results: GoldResults | None = None,
+        execute_on: str | None = None,
     ) -> None:
         self.benchmark = benchmark
         self.split = split
@@ -66,16 +73,27 @@ class ScoringRun:
         self.pool = pool
         self.timeout_s = timeout_s
         self.progress = progress
+        self.gold_results = gold_results or GoldResults(pool)
+        self.execute_on = execute_on
         self.examples: Sequence[Example] = benchmark.examples(split)
         check_predictions(predictions, self.examples, split)
-        self._results: dict[bool, list[tuple[Result, Result]]] = {}
+        self._results: dict[str, list[tuple[Result, Result]]] = {}
 
-    def database_file(self, db_id: str) -> Path:
-        """The SQLite file of a database.
+    def addresses(self) -> dict[str, Address]:
+        """Where the queries on each database run.
 
         Raises:
-            LearnatError: there is none, or it cannot be read.
+            LearnatError: a database has no file, or cannot be read.
         """
+        db_ids = sorted({example.db_id for example in self.examples})
+        if self.execute_on is None:
+            return {db_id: self._database_file(db_id) for db_id in db_ids}
+        found: dict[str, Address] = {db_id: self.execute_on.replace("DB_ID", db_id) for db_id in db_ids}
+        for address in set(found.values()):
+            check_database(address)
+        return found
+
+    def _database_file(self, db_id: str) -> Path:
         path = self.benchmark.database(db_id).path
         if path is None:
             raise LearnatError(
@@ -86,9 +104,9 @@ class ScoringRun:
 
     def pairs(self, mode: str) -> list[Pair]:
         """What a comparison mode executes, one pair per question."""
-        paths = {db_id: self.database_file(db_id) for db_id in sorted({example.db_id for example in self.examples})}
+        addresses = self.addresses()
         return [
-            executed_pair(paths[example.db_id], example.gold_sql, self.predictions[example.index], mode)
+            executed_pair(addresses[example.db_id], example.gold_sql, self.predictions[example.index], mode)
             for example in self.examples
         ]
 
@@ -97,15 +115,18 @@ class ScoringRun:
 
         Equal queries on one database run once (Spider asks most of its questions twice).
         """
-        rewritten = mode == "spider_bag"
-        if rewritten not in self._results:
+        if mode not in self._results:
             pairs = self.pairs(mode)
-            # One database after the other: its pages are then in the workers' caches.
-            queries = sorted(
-                {query for pair in pairs for query in (pair.gold, pair.predicted)}, key=lambda q: (q.path, q.sql)
-            )
-            with self.progress("executing", len(queries)) as tick:
-                found = self.pool.map(queries, self.timeout_s, on_result=lambda: tick(1))
-            by_query = dict(zip(queries, found, strict=True))
-            self._results[rewritten] = [(by_query[pair.gold], by_query[pair.predicted]) for pair in pairs]
-        return self._results[rewritten]
+            golds = _sorted({pair.gold for pair in pairs})
+            others = _sorted({pair.predicted for pair in pairs} - set(golds))
+            with self.progress("executing", len(golds) + len(others)) as tick:
+                found = self.gold_results.map(golds, self.timeout_s, on_result=lambda: tick(1))
+                found += self.pool.map(others, self.timeout_s, on_result=lambda: tick(1))
+            by_query = dict(zip([*golds, *others], found, strict=True))
+            self._results[mode] = [(by_query[pair.gold], by_query[pair.predicted]) for pair in pairs]
+        return self._results[mode]
+
+
+def _sorted(queries: Iterable[Query]) -> list[Query]:
+    """One database after the other: its pages are then in the workers' caches."""
+    return sorted(queries, key=lambda query: (str(query.path), query.sql))

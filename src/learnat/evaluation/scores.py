@@ -13,7 +13,8 @@ class Verdict:
 
     ``executed``: the prediction ran to its end. ``error`` is the prediction's, ``gold_error`` the gold query's (the
     question then counts as wrong, and is counted in the provenance). ``truncated``: one of the two results was cut by
-    a cap, so that they could not be compared and the prediction counts as wrong. ``seconds`` is the prediction's time.
+    a cap and has no digest, so that they could not be compared and the prediction counts as wrong. ``seconds`` is the
+    prediction's time.
     """
 
     index: int
@@ -55,6 +56,7 @@ class Provenance:
     ``database_hash``: ``Benchmark.fingerprint`` of the split, its questions and databases. ``questions`` were scored,
     ``skipped`` left out for want of their database. ``failed`` predictions did not run (``timed_out`` among them).
     ``schema_given``: what the model saw of the schema (``full``, ``gold``, …), or ``unknown`` for others' predictions.
+    ``execute_on``: what was executed on instead of the SQLite files that ``database_hash`` names; None: on those.
     The counts are those of the plain execution behind EX; ``metrics`` has each metric's own.
     """
 
@@ -72,6 +74,7 @@ class Provenance:
     truncated: int
     gold_failed: int
     schema_given: str
+    execute_on: str | None
     metrics: Mapping[str, MetricProvenance]
 
 

@@ -10,6 +10,7 @@ from learnat.errors import LearnatError
 from learnat.evaluation.metric import LEARNAT, Measured, Metric, mean
 from learnat.evaluation.scores import Figure, MetricProvenance, Provenance, Scores, Verdict
 from learnat.evaluation.significance import bootstrap_interval
+from learnat.sql.addresses import shown_address
 from learnat.sql.features import query_features
 
 Groups = Mapping[str, Sequence[int]]
@@ -22,10 +23,12 @@ def make_scores(
     benchmark: Benchmark,
     timeout_s: float,
     schema_given: str,
+    execute_on: str | None = None,
 ) -> Scores:
     """The figures of ``metrics``, whose values stand in the order of ``verdicts``.
 
-    A group in which a metric scored no question has no figure of it.
+    A group in which a metric scored no question has no figure of it. ``execute_on``: what was executed on instead of
+    the benchmark's SQLite files (``ScoringRun``).
 
     Raises:
         LearnatError: there is no verdict, or they come from several splits.
@@ -50,7 +53,7 @@ def make_scores(
             }
             for feature, group in features.items()
         },
-        provenance=_provenance(metrics, verdicts, benchmark, timeout_s, schema_given),
+        provenance=_provenance(metrics, verdicts, benchmark, timeout_s, schema_given, execute_on),
     )
 
 
@@ -88,6 +91,7 @@ def _provenance(
     benchmark: Benchmark,
     timeout_s: float,
     schema_given: str,
+    execute_on: str | None,
 ) -> Provenance:
     split = verdicts[0].split
     ex_mode = next((measured.comparison for metric, measured in metrics if metric.name == "ex"), benchmark.ex_mode)
@@ -106,6 +110,7 @@ def _provenance(
         truncated=sum(verdict.truncated for verdict in verdicts),
         gold_failed=sum(verdict.gold_error is not None for verdict in verdicts),
         schema_given=schema_given,
+        execute_on=None if execute_on is None else shown_address(execute_on),
         metrics={
             metric.name: MetricProvenance(
                 evaluator=metric.evaluator,

@@ -17,6 +17,7 @@ from learnat.inference.answers import Answer, answer_of_sql, answer_split
 from learnat.recipes.measuring import Measuring, compare_scored, report
 from learnat.recipes.provenance import write_provenance
 from learnat.recipes.scoring import prediction_rows, progress_bar, write_json, write_jsonl
+from learnat.sql.addresses import engine_of, shown_address
 from learnat.sql.execution import ExecutorPool
 
 console = Console(soft_wrap=True)
@@ -31,6 +32,7 @@ def evaluate(cfg: DictConfig) -> None:
     if (cfg.checkpoint is None) == (cfg.predictions is None):
         raise LearnatError("Give what to score: checkpoint=FOLDER (asks a model) or predictions=FILE, and not both.")
     folder, split = Path(cfg.run_dir), cfg.data.split
+    _check_engine(split, cfg.execute_on)
     benchmark: Benchmark = instantiate(cfg.data.benchmark)
     measuring = Measuring(cfg, benchmark, console)
     # Read before a model is asked: a mistake in this file should not cost its answers.
@@ -45,12 +47,31 @@ def evaluate(cfg: DictConfig) -> None:
     with ExecutorPool(cfg.workers, max_rows=cfg.executor.max_rows) as pool:
         scored = measuring.score(answers, pool)
         before = None if others is None else measuring.score(others, pool)
-    scores = make_scores(scored.measured, scored.verdicts, benchmark, cfg.executor.timeout_s, schema_given).as_dict()
+    scores = make_scores(
+        scored.measured, scored.verdicts, benchmark, cfg.executor.timeout_s, schema_given, cfg.execute_on
+    ).as_dict()
     lines = prediction_rows(benchmark, split, stage, answers, scored.verdicts, scored.values())
     write_jsonl(folder / "predictions.jsonl", lines)
     write_json(folder / "metrics.json", scores)
     comparison = {} if before is None else compare_scored(before, scored)
     report(folder, stage, split, scores, comparison, cfg.compare_with, console)
+
+
+def _check_engine(split: str, execute_on: str | None) -> None:
+    if execute_on is None and split.endswith("_postgresql"):
+        raise LearnatError(
+            f"The queries of split {split!r} are PostgreSQL's: name a server that holds the databases, with "
+            "execute_on=postgresql://reader@HOST/DATABASE (DB_ID in it stands for the database's name)."
+        )
+    if execute_on is not None and engine_of(execute_on) == "sqlite":
+        raise LearnatError(
+            f"execute_on={execute_on} is neither a PostgreSQL URL (postgresql://…) nor a DuckDB file (….duckdb)."
+        )
+    if execute_on is not None and shown_address(execute_on) != execute_on:
+        raise LearnatError(
+            "execute_on holds a password, and would be written into the run folder: leave it out, and put it into "
+            "~/.pgpass or the environment variable PGPASSWORD."
+        )
 
 
 def _read_answers(benchmark: Benchmark, split: str, path: Path) -> list[Answer]:

@@ -22,6 +22,7 @@ from learnat.evaluation.table import feature_rows, metric_names, rows
 from learnat.inference.answers import Answer
 from learnat.recipes.scoring import progress_bar, write_json
 from learnat.sql.execution import ExecutorPool
+from learnat.sql.gold_results import GoldResults
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,8 @@ class Measuring:
         self._benchmark = benchmark
         self._split = cfg.data.split
         self._timeout_s = cfg.executor.timeout_s
+        self._cache_dir = Path(cfg.cache_dir)
+        self._execute_on = cfg.execute_on
         self._console = console
 
     def score(self, answers: Sequence[Answer], pool: ExecutorPool) -> Scored:
@@ -64,6 +67,8 @@ class Measuring:
             pool,
             self._timeout_s,
             progress=lambda what, total: progress_bar(what, total, self._console),
+            gold_results=GoldResults(pool, self._cache_dir),
+            execute_on=self._execute_on,
         )
         return Scored(self._ex.verdicts(run), [(metric, metric.measure(run)) for metric in self._metrics])
 

@@ -20,6 +20,7 @@ from learnat.evaluation.significance import compare
 from learnat.evaluation.table import score_markdown, score_table
 from learnat.inference.answers import Answer, answer_split
 from learnat.sql.execution import ExecutorPool
+from learnat.sql.gold_results import GoldResults
 
 if TYPE_CHECKING:  # scores of a prediction file need no torch
     from learnat.inference.generate import GreedyGeneration
@@ -87,6 +88,7 @@ class Scorer:
         folder: Path,
         pool: ExecutorPool,
         timeout_s: float,
+        gold_results: GoldResults | None = None,
     ) -> None:
         self.benchmark = benchmark
         self.splits = splits
@@ -94,6 +96,7 @@ class Scorer:
         self.folder = folder
         self.pool = pool
         self.timeout_s = timeout_s
+        self.gold_results = gold_results
         self.metrics: dict[str, dict[str, Any]] = {}
         self._verdicts: dict[tuple[str, str], list[Verdict]] = {}
         self._rows: list[dict[str, Any]] = []
@@ -107,7 +110,9 @@ class Scorer:
             with progress_bar(f"{stage}: answering {split}", questions, self._console) as bar:
                 answers = answer_split(policy, self.benchmark, split, self.generation, path, bar)
             predictions = {answer.index: answer.sql for answer in answers}
-            verdicts = score_execution(self.benchmark, split, predictions, self.pool, self.timeout_s)
+            verdicts = score_execution(
+                self.benchmark, split, predictions, self.pool, self.timeout_s, gold_results=self.gold_results
+            )
             scores = summarize(verdicts, self.benchmark, self.timeout_s, schema_given="full")
             self.metrics.setdefault(stage, {})[split] = scores
             self._verdicts[stage, split] = verdicts

@@ -27,6 +27,7 @@ from learnat.recipes.stages import Stage, stages_of
 from learnat.recipes.start_checks import check_start
 from learnat.recipes.synthesize import ensure_trees
 from learnat.sql.execution import ExecutorPool
+from learnat.sql.gold_results import GoldResults
 from learnat.synthesis.tree import Step, read_trees
 from learnat.training import models, ranks
 from learnat.training.datamodule import DecompositionDataModule
@@ -74,7 +75,8 @@ def train(cfg: DictConfig) -> None:
     known = {"data_hash": data_hash, "prompt_hash": policy.style.hash, "trees": record or trees_record(trees)}
     ranks.on_first(partial(write_provenance, folder, cfg, decoding=decoding, **known))
     with ExecutorPool(cfg.workers, max_rows=cfg.executor.max_rows) as pool:
-        scorer = Scorer(benchmark, cfg.data.eval_splits, generation, folder, pool, cfg.executor.timeout_s)
+        gold_results = GoldResults(pool, Path(cfg.cache_dir))
+        scorer = Scorer(benchmark, cfg.data.eval_splits, generation, folder, pool, cfg.executor.timeout_s, gold_results)
         if done != "untrained" or cfg.score_untrained:
             ranks.on_first(partial(scorer.score, done, policy))
         for stage in stages_of(cfg):

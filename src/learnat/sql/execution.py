@@ -3,7 +3,8 @@
 A query is data, and so is whatever goes wrong with it: ``Result.error`` says what happened, nothing is raised.
 The guards, from the inside out: SQLite opens the file read-only with an authorizer and size limits; a progress handler
 interrupts a query at its deadline; the worker process is capped in memory and cannot grow a file; a worker that
-outlives the deadline (one SQLite instruction may run for hours) is killed and replaced. See ``execution_worker``.
+outlives the deadline (one SQLite instruction may run for hours) is killed and replaced. DuckDB files and PostgreSQL
+servers stand behind the same interface; the engine follows from the database's address. See ``execution_worker``.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from __future__ import annotations
 import atexit
 import os
 import queue
-import sys
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -20,9 +20,29 @@ from pathlib import Path
 from typing import Protocol
 
 from learnat.errors import LearnatError
-from learnat.sql.execution_process import WORKER_FILE, Result, WorkerProcess
+from learnat.sql.addresses import (
+    Address,
+    Engine,
+    check_sqlite,
+    engine_of,
+    normal_address,
+    require_engine,
+    shown_address,
+)
+from learnat.sql.execution_process import Result, WorkerProcess, worker_command
+from learnat.sql.execution_worker.digests import DigestKind
 
-__all__ = ["Executor", "ExecutorPool", "Query", "Result", "check_sqlite", "shared_pool", "usable_cpus"]
+__all__ = [
+    "Address",
+    "Executor",
+    "ExecutorPool",
+    "Query",
+    "Result",
+    "check_database",
+    "check_sqlite",
+    "shared_pool",
+    "usable_cpus",
+]
 
 MAX_ROWS = 100_000
 MAX_CELLS = 4_000_000
@@ -32,10 +52,11 @@ MEMORY_BYTES = 2 * 2**30
 
 @dataclass(frozen=True)
 class Query:
-    """One query for ``ExecutorPool.map``."""
+    """One query for ``ExecutorPool.map``; ``digest``: what to compute where a cap cuts its result."""
 
-    path: Path
+    path: Address
     sql: str
+    digest: DigestKind | None = None
 
 
 class HasPath(Protocol):
@@ -43,31 +64,8 @@ class HasPath(Protocol):
     def path(self) -> Path | None: ...
 
 
-def check_sqlite(path: Path | str) -> Path:
-    """``path``, when it is a SQLite file that can be read.
-
-    Raises:
-        LearnatError: the file is missing, a folder, unreadable, or not SQLite.
-    """
-    path = Path(path)
-    if not path.exists():
-        raise LearnatError(f"No database at {path}: give the path of an existing SQLite file.")
-    if not path.is_file():
-        raise LearnatError(f"{path} is not a file: give the path of the SQLite file itself.")
-    try:
-        with open(path, "rb") as file:
-            header = file.read(16)
-    except OSError as error:
-        raise LearnatError(f"Cannot read the database {path}: {error.strerror}. Check its permissions.") from error
-    # An empty file is a valid, empty SQLite database, but never one that a question can be asked of.
-    if header != b"SQLite format 3\0":
-        what = "is empty" if not header else "is not a SQLite database"
-        raise LearnatError(f"{path} {what}: download or copy it again (a Git LFS pointer looks like this too).")
-    return path
-
-
 class ExecutorPool:
-    """Worker processes that run queries on any number of databases, named by path.
+    """Worker processes that run queries on any number of databases, named by path or URL.
 
     Args:
         workers: how many processes; default: the CPUs this process may use, at most 8.
@@ -90,9 +88,7 @@ class ExecutorPool:
     ) -> None:
         self.workers = workers or min(usable_cpus(), 8)
         self.timeout_s = timeout_s
-        self._max_rows = max_rows
-        self._max_cells = max_cells
-        self._max_bytes = max_bytes
+        self.caps = (max_rows, max_cells, max_bytes)
         self._memory_bytes = memory_bytes
         self._reset()
 
@@ -106,7 +102,7 @@ class ExecutorPool:
         for _ in range(self.workers):
             self._idle.put(None)
 
-    def _borrow(self) -> WorkerProcess:
+    def _borrow(self, engine: Engine) -> WorkerProcess:
         if self._pid != os.getpid():
             self._reset()
         worker = self._idle.get()
@@ -114,8 +110,10 @@ class ExecutorPool:
             if self._closed:
                 self._idle.put(worker)  # for the next who waits
                 raise RuntimeError("this ExecutorPool is closed")
+            if worker is not None and worker.engine != engine:
+                worker.close()
             if worker is None or not worker.alive:
-                worker = WorkerProcess(self._memory_bytes)
+                worker = WorkerProcess(engine, self._memory_bytes)
             self._busy.add(worker)
             return worker
 
@@ -126,13 +124,29 @@ class ExecutorPool:
                 worker.close(kill=True)
         self._idle.put(worker if worker.alive else None)
 
-    def run(self, path: Path | str, sql: str, timeout_s: float | None = None, max_rows: int | None = None) -> Result:
-        """The result of ``sql`` on the SQLite file ``path``; failures are in ``Result.error``."""
+    def run(
+        self,
+        path: Address,
+        sql: str,
+        timeout_s: float | None = None,
+        max_rows: int | None = None,
+        digest: DigestKind | None = None,
+    ) -> Result:
+        """The result of ``sql`` on the database ``path``; failures are in ``Result.error``.
+
+        Args:
+            digest: where a cap cuts the rows, go through all of them and give their digest of this kind instead.
+
+        Raises:
+            LearnatError: the package that talks to the database's engine is not installed, or no worker starts.
+        """
         limit = self.timeout_s if timeout_s is None else timeout_s
-        caps = (self._max_rows if max_rows is None else max_rows, self._max_cells, self._max_bytes)
-        worker = self._borrow()
+        caps = self.caps if max_rows is None else (max_rows, *self.caps[1:])
+        engine = engine_of(path)
+        require_engine(engine)
+        worker = self._borrow(engine)
         try:
-            result = worker.run(os.path.abspath(path), sql, limit, caps)
+            result = worker.run(normal_address(path), sql, limit, caps, digest)
         except BaseException:
             # An interrupt between question and answer would leave the answer in the pipe for the next question.
             worker.close(kill=True)
@@ -140,7 +154,7 @@ class ExecutorPool:
         finally:
             self._give_back(worker)
         if result is None:
-            raise LearnatError(f"A SQL worker did not start: try `{sys.executable} -I -S {WORKER_FILE}`.")
+            raise LearnatError(f"A SQL worker did not start: try `{' '.join(worker_command(engine))}`.")
         return result
 
     def map(
@@ -157,7 +171,7 @@ class ExecutorPool:
         """
 
         def one(query: Query) -> Result:
-            result = self.run(query.path, query.sql, timeout_s, max_rows)
+            result = self.run(query.path, query.sql, timeout_s, max_rows, query.digest)
             if on_result is not None:
                 on_result()
             return result
@@ -202,16 +216,16 @@ class Executor:
     """Runs SQL on one database, by default on one worker process that all such executors of this process share.
 
     Args:
-        database: the SQLite file, or anything with its ``path`` (``benchmarks.Database``).
+        database: the database's path or URL, or anything with a ``path`` (``benchmarks.Database``).
         pool: workers to run on instead of the shared one.
 
     Raises:
-        LearnatError: the database has no file, or the file is not SQLite.
+        LearnatError: the database has no file, or cannot be read.
     """
 
     def __init__(
         self,
-        database: Path | str | HasPath,
+        database: Address | HasPath,
         timeout_s: float = 30.0,
         max_rows: int = MAX_ROWS,
         pool: ExecutorPool | None = None,
@@ -220,7 +234,7 @@ class Executor:
         if path is None:
             name = getattr(database, "db_id", database)
             raise LearnatError(f"Database {name} has no file, only a schema: nothing can be executed on it.")
-        self.path = check_sqlite(path)
+        self.path = check_database(path)
         self.timeout_s = timeout_s
         self.max_rows = max_rows
         self._pool = pool or shared_pool()
@@ -254,6 +268,20 @@ def shared_pool() -> ExecutorPool:
         _shared = ExecutorPool(workers=1)
         atexit.register(_shared.close)
     return _shared
+
+
+def check_database(address: Address) -> Address:
+    """``address``, when a query can be run there.
+
+    Raises:
+        LearnatError: it cannot be read (``check_sqlite``), the server cannot be reached, or its role may write.
+    """
+    if engine_of(address) == "sqlite":
+        return check_sqlite(address)
+    error = shared_pool().run(address, "SELECT 1").error
+    if error is not None:
+        raise LearnatError(f"Cannot use the database {shown_address(address)}: {error}")
+    return address
 
 
 def usable_cpus() -> int:

@@ -10,17 +10,23 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-WORKER_FILE = Path(__file__).with_name("execution_worker.py")
+from learnat.sql.execution_worker.digests import DigestKind
+
+WORKER_FILE = Path(__file__).parent / "execution_worker" / "__main__.py"
 START_LIMIT_S = 60.0
 GRACE_S = 0.5
 """Seconds a worker may outlive a query's limit before it is killed."""
+MAX_SQL = 256 * 2**10
+"""Characters of one statement; SQLite's own limit is set to as many bytes."""
 
 
 @dataclass(frozen=True)
 class Result:
     """What a query gave. ``rows`` is empty and ``error`` a message when it failed.
 
-    ``seconds`` is the time in SQLite, ``truncated`` says that a cap on rows, cells or bytes cut the rows.
+    ``seconds`` is the time in the database, ``truncated`` says that a cap on rows, cells or bytes cut the rows.
+    ``digest`` stands for all rows of a truncated result where the query asked for one (``execution_worker.digests``);
+    ``rows`` is empty then.
     """
 
     columns: tuple[str, ...]
@@ -29,25 +35,37 @@ class Result:
     seconds: float
     timed_out: bool
     truncated: bool
+    digest: str | None = None
 
     @property
     def ok(self) -> bool:
         """True when the query ran and all of its rows are here."""
         return self.error is None and not self.truncated
 
+    @property
+    def unseen(self) -> bool:
+        """True when a cap cut the rows and no digest stands for them."""
+        return self.truncated and self.digest is None
+
 
 def _failure(error: str, seconds: float = 0.0, timed_out: bool = False) -> Result:
     return Result((), [], error, seconds, timed_out, False)
 
 
-class WorkerProcess:
-    """One worker process and the pipe to it."""
+def worker_command(engine: str) -> list[str]:
+    """How a worker of ``engine`` is started. SQLite's needs no installed package, and starts faster without."""
+    return [sys.executable, "-I", *(["-S"] if engine == "sqlite" else []), str(WORKER_FILE)]
 
-    def __init__(self, memory_bytes: int) -> None:
+
+class WorkerProcess:
+    """One worker process of an engine, and the pipe to it."""
+
+    def __init__(self, engine: str, memory_bytes: int) -> None:
+        self.engine = engine
         here, there = socket.socketpair()
         with there:
             self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(WORKER_FILE), str(there.fileno()), str(memory_bytes)],
+                [*worker_command(engine), str(there.fileno()), str(memory_bytes), engine],
                 pass_fds=[there.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -65,12 +83,16 @@ class WorkerProcess:
             return False
         return self._ready
 
-    def run(self, path: str, sql: str, timeout_s: float, caps: tuple[int, int, int]) -> Result | None:
+    def run(
+        self, address: str, sql: str, timeout_s: float, caps: tuple[int, int, int], digest: DigestKind | None
+    ) -> Result | None:
         """The result, or None when the worker could not start. A worker whose ``alive`` is False must be replaced."""
         if not self._wait_until_ready():
             return None
+        if len(sql) > MAX_SQL:
+            return _failure(f"the statement is {len(sql):,} characters long: {MAX_SQL:,} are allowed")
         try:
-            self._pipe.send((path, sql, timeout_s, *caps))
+            self._pipe.send((address, sql, timeout_s, digest, *caps))
             if not self._pipe.poll(timeout_s + GRACE_S):
                 self.close(kill=True)
                 return _failure(
@@ -79,7 +101,7 @@ class WorkerProcess:
             return Result(*self._pipe.recv())
         except (EOFError, OSError):
             self.close(kill=True)
-            return _failure("the worker process died: the query needs more than its memory cap")
+            return _failure("the worker process died: out of memory, or the engine crashed")
 
     @property
     def alive(self) -> bool:

@@ -7,7 +7,8 @@
   evaluator rewrites both queries before it runs them: ``spider_gold_text`` and ``spider_predicted_text`` do.
 * ``ordered``: the same rows in the same order, columns in order.
 
-Cells are compared as Python does, so 1 equals 1.0.
+Cells are compared as Python does, so 1 equals 1.0. Results too large to be kept are compared by digest, with the same
+verdict (``execution_worker.digests``).
 
 Two verdicts of the official evaluators are not followed, since they call a wrong prediction right or a right one wrong:
 a statement without a query (empty, or a comment) is an error here, where they take it for an empty result, which equals
@@ -23,6 +24,7 @@ from typing import Any, Literal, get_args
 
 from learnat.errors import LearnatError, nearest
 from learnat.sql.execution import Result
+from learnat.sql.execution_worker.digests import DigestKind, digest, sorted_cells
 
 Mode = Literal["bird_set", "spider_bag", "ordered"]
 Row = tuple[Any, ...]
@@ -98,6 +100,15 @@ def spider_predicted_text(sql: str, gold: str = "") -> str:
     return spider_gold_text(plug_placeholder(sql, gold))
 
 
+def digest_kind(mode: str, gold_sql: str = "") -> DigestKind:
+    """The digest that decides ``equal`` with the same arguments; to be asked for by ``Query.digest``."""
+    if mode == "bird_set":
+        return "set"
+    if mode == "ordered":
+        return "sequence"
+    return "spider_sequence" if _orders(gold_sql) else "spider_bag"
+
+
 def equal(gold: Result, predicted: Result, mode: str, gold_sql: str = "") -> bool:
     """Whether a prediction's result is the gold one.
 
@@ -106,19 +117,33 @@ def equal(gold: Result, predicted: Result, mode: str, gold_sql: str = "") -> boo
         gold_sql: the gold query; ``spider_bag`` looks for ``order by`` in it.
 
     Returns:
-        False whenever either query failed or its rows were cut by a cap: what was not seen is not equal.
+        False whenever either query failed, or its rows were cut by a cap and have no digest: what was not seen is
+        not equal.
 
     Raises:
         LearnatError: ``mode`` names no comparison.
     """
     check_mode(mode)
     if not (gold.ok and predicted.ok):
-        return False
+        kind = digest_kind(mode, gold_sql)
+        known = _digest(gold, kind)
+        return known is not None and known == _digest(predicted, kind)
     if mode == "bird_set":
         return set(gold.rows) == set(predicted.rows)
     if mode == "ordered":
         return gold.rows == predicted.rows
-    return _equal_bags(gold.rows, predicted.rows, ordered="order by" in gold_sql.lower())
+    return _equal_bags(gold.rows, predicted.rows, ordered=_orders(gold_sql))
+
+
+def _orders(gold_sql: str) -> bool:
+    return "order by" in gold_sql.lower()
+
+
+def _digest(result: Result, kind: DigestKind) -> str | None:
+    """The digest of all rows, None where they were not seen."""
+    if result.ok:
+        return digest(kind, lambda: [result.rows] if result.rows else [])
+    return result.digest if result.digest is not None and result.digest.startswith(f"{kind}:") else None
 
 
 def _equal_bags(gold: list[Row], predicted: list[Row], ordered: bool) -> bool:
@@ -149,12 +174,8 @@ def _same_cells(gold: list[Row], predicted: list[Row], ordered: bool) -> bool:
 
     It is kept for its verdicts: it tells (1, 10) from (1.0, 10), since "1.0" sorts before "10" and "1" after it.
     """
-    gold_sorted, predicted_sorted = ([_sorted_cells(row) for row in rows] for rows in (gold, predicted))
+    gold_sorted, predicted_sorted = ([sorted_cells(row) for row in rows] for rows in (gold, predicted))
     return gold_sorted == predicted_sorted if ordered else set(gold_sorted) == set(predicted_sorted)
-
-
-def _sorted_cells(row: Row) -> Row:
-    return row if len(row) == 1 else tuple(sorted(row, key=lambda cell: str(cell) + str(type(cell))))
 
 
 def _some_permutation(gold: Sequence[Row], predicted: Sequence[Row]) -> bool:
