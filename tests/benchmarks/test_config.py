@@ -44,4 +44,5 @@ def test_every_key_of_the_reader_is_a_public_override(name: str) -> None:
     reader = {key: value for key, value in data["benchmark"].items() if key != "_target_"}
     own = {"spider": ["test_suite"], "bird": []}[name]
     assert reader == {key: f"${{data.{key}}}" for key in ("root", "databases", "limit", "missing", "samples", *own)}
-    assert set(data) - set(reader) == {"split", "train_split", "eval_splits", "schema_style", "benchmark"}
+    others = {"split", "train_split", "on_policy_split", "eval_splits", "schema_style", "benchmark"}
+    assert set(data) - set(reader) == others

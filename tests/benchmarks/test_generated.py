@@ -105,6 +105,23 @@ def test_a_third_joins_and_a_sixth_nests(default: GeneratedBenchmark) -> None:
         assert split != "train" or not missing
 
 
+def test_practice_is_new_and_changes_nothing_else(default: GeneratedBenchmark, tmp_path: Path) -> None:
+    practice = default.examples("practice")
+    trained = default.examples("train")
+    assert len(practice) == 240
+    assert {example.db_id for example in practice} == {example.db_id for example in trained}
+    assert not {(e.db_id, e.question) for e in practice} & {(e.db_id, e.question) for e in trained}
+    asked = {(example.db_id, token_key(example.gold_sql)) for example in practice}
+    assert len(asked) == 240
+    assert not asked & {(example.db_id, token_key(example.gold_sql)) for example in trained}
+    of_dev = {token_key(example.gold_sql) for split in SPLITS[1:] for example in default.examples(split)}
+    assert not {key for _, key in asked} & of_dev
+
+    without = GeneratedBenchmark(cache_dir=tmp_path, practice_questions=1)
+    before, after = _files(without.root), _files(default.root)
+    assert {name for name in after if after[name] != before[name]} == {"practice.json", "manifest.json"}
+
+
 def test_no_dev_query_is_trained_on(default: GeneratedBenchmark) -> None:
     train = default.examples("train")
     for split in SPLITS[1:]:
@@ -277,6 +294,7 @@ def test_what_cannot_be_generated_says_why(tmp_path: Path, options: dict[str, An
 def test_every_key_of_the_config_reaches_the_generator(tmp_path: Path) -> None:
     data = OmegaConf.load(Path(__file__).parents[2] / "conf" / "data" / "generated.yaml")
     small = {"num_databases": 3, "num_unseen_databases": 1, "train_questions": 30, "dev_questions": 6, "seed": 5}
+    small["practice_questions"] = 4
     assert isinstance(data, DictConfig)
     config = OmegaConf.create({"cache_dir": str(tmp_path), "data": OmegaConf.merge(data, small, {"limit": 7})})
     benchmark = instantiate(config.data.benchmark)

@@ -26,7 +26,7 @@ SHRUNK = [
     "model.architecture.num_hidden_layers=2",
     "model.architecture.num_attention_heads=2", "model.architecture.num_key_value_heads=2",
     "inference.max_new_tokens=8", "trainer.max_steps=3", "trainer.log_every_n_steps=1", "workers=1",
-    "score_untrained=false",
+    "score_untrained=false", "on_policy.questions=0",
 ]  # fmt: skip
 SHARDED = ["trainer=fsdp", "trainer.accelerator=cpu", "trainer.strategy.compute_dtype=float32"]
 ADAMW = [

@@ -25,6 +25,8 @@ SHRUNK = [
     "model.architecture.num_hidden_layers=2",
     "model.architecture.num_attention_heads=2", "model.architecture.num_key_value_heads=2",
     "inference.max_new_tokens=24", "trainer.max_steps=3", "trainer.log_every_n_steps=1", "workers=1",
+    # a policy of three steps writes nothing that could be a mistake, see test_on_policy.py
+    "on_policy.questions=0", "data.practice_questions=2",
 ]  # fmt: skip
 
 

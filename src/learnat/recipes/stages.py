@@ -1,11 +1,14 @@
-"""The training stages of a run."""
+"""The training stages of a run, and what each learns from."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
+
+from learnat.benchmarks.types import Benchmark
 
 
 @dataclass(frozen=True)
@@ -19,6 +22,15 @@ class Stage:
     @property
     def is_preference(self) -> bool:
         return self.loss.pairs is not None
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a stage learns from: the ``trees`` of the questions of a benchmark's ``split``."""
+
+    benchmark: Benchmark
+    split: str
+    trees: Path
 
 
 def stages_of(cfg: DictConfig) -> list[Stage]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from learnat.errors import LearnatError
+from learnat.recipes.on_policy import check_on_policy
 from learnat.training import models
 from learnat.training.reference import NO_WARM_START, SFT_ADAPTER_START, SFT_FULL_START, choose_reference
 
@@ -14,6 +15,7 @@ from learnat.training.reference import NO_WARM_START, SFT_ADAPTER_START, SFT_FUL
 def check_start(cfg: DictConfig) -> None:
     """Raise ``LearnatError``, before anything that takes time, for what train.py's config cannot train soundly."""
     _check_adapter(cfg)
+    check_on_policy(cfg)
     if cfg.loss.name != "sft":
         choose_reference(cfg.reference, _start(cfg), cfg.model.lora.enabled)
 

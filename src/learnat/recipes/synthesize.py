@@ -53,8 +53,10 @@ def synthesizer_of(cfg: DictConfig) -> Synthesizer:
     )
 
 
-def ensure_trees(cfg: DictConfig, benchmark: Benchmark, split: str, cache_dir: Path) -> Path:
+def ensure_trees(cfg: DictConfig, benchmark: Benchmark, split: str, cache_dir: Path, label: str = "synthesis") -> Path:
     """The trees.jsonl that training on ``split`` learns from, made now if it is not in the cache.
+
+    ``label`` begins the line that sums them up.
 
     The folder, ``cache_dir/trees/<benchmark>-<split>-<digest>``, is named by everything the trees depend on: questions,
     databases, proposer, search, pruning, reward, seed, and the code. A file lock lets several processes ask at once.
@@ -75,5 +77,5 @@ def ensure_trees(cfg: DictConfig, benchmark: Benchmark, split: str, cache_dir: P
     with FileLock(folder.parent / f"{folder.name}.lock"):
         path = synthesize(benchmark, split, synthesizer, folder, cfg.workers, unanswered=cfg.unanswered)
         summary = read_summary(benchmark, split, synthesizer.rules, folder)
-    console.print(f"synthesis: {summary.trees} trees, {summary.solved:.1%} solved, in {folder}")
+    console.print(f"{label}: {summary.trees} trees, {summary.solved:.1%} solved, in {folder}")
     return path

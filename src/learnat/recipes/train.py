@@ -20,10 +20,11 @@ from rich.console import Console
 from learnat.benchmarks.types import Benchmark
 from learnat.recipes.devices import check_devices
 from learnat.recipes.given_trees import check_trees, trees_record
+from learnat.recipes.on_policy import held_out, is_on_policy, on_policy_source, without_held_out
 from learnat.recipes.provenance import keep_settings, write_provenance
 from learnat.recipes.reference_pass import add_reference
 from learnat.recipes.scoring import Scorer
-from learnat.recipes.stages import Stage, stages_of
+from learnat.recipes.stages import Source, Stage, stages_of
 from learnat.recipes.start_checks import check_start
 from learnat.recipes.synthesize import ensure_trees
 from learnat.sql.execution import ExecutorPool
@@ -46,8 +47,9 @@ console = Console(soft_wrap=True, quiet=not ranks.is_first())
 
 
 def train(cfg: DictConfig) -> None:
-    """Trees, made if there are none → SFT → preference training, each stage scored; see conf/train.yaml.
+    """Trees, made if there are none → SFT → its policy's own trees → preference training; see conf/train.yaml.
 
+    Each stage is scored.
     On several devices all ranks train; the first one alone makes trees, scores and writes.
     """
     folder = Path(cfg.run_dir)
@@ -60,38 +62,63 @@ def train(cfg: DictConfig) -> None:
     generation, packing = instantiate(cfg.inference), Packing(**cfg.packing)
     benchmark: Benchmark = instantiate(cfg.data.benchmark)
     style = PromptStyle(cfg.data.schema_style, cfg.data.samples)
-    splits = [cfg.data.train_split, *cfg.data.eval_splits]
+    learnt, own = without_held_out(cfg, benchmark), held_out(cfg, benchmark) if is_on_policy(cfg) else None
+    splits = [cfg.data.train_split, *([cfg.data.on_policy_split] if own is not None else []), *cfg.data.eval_splits]
     data_hash = {split: benchmark.fingerprint(split) for split in dict.fromkeys(splits)}
     given = Path(cfg.trees) if cfg.trees is not None else None
     record = None
     if given is not None:
-        console.print(check_trees(given, benchmark, cfg.data.train_split))
+        console.print(check_trees(given, learnt, cfg.data.train_split))
         record = trees_record(given)
     digest = record["digest"] if record is not None else None
     ranks.on_first(partial(keep_settings, folder, cfg, data_hash=data_hash, trees=digest))
-    trees = given or ranks.on_first(lambda: ensure_trees(cfg, benchmark, cfg.data.train_split, Path(cfg.cache_dir)))
-    policy, done = _initial_policy(cfg, benchmark, style, trees)
-    decoding = OmegaConf.to_container(cfg.inference)
-    known = {"data_hash": data_hash, "prompt_hash": policy.style.hash, "trees": record or trees_record(trees)}
-    ranks.on_first(partial(write_provenance, folder, cfg, decoding=decoding, **known))
+    searched = _searched(cfg, given, learnt) if own is None or cfg.warm_start.checkpoint is None else None
+    policy, done = _initial_policy(cfg, benchmark, style, searched)
+    known = {
+        "data_hash": data_hash,
+        "prompt_hash": policy.style.hash,
+        "decoding": OmegaConf.to_container(cfg.inference),
+    }
+    if searched is not None:
+        known["trees"] = record or trees_record(searched.trees)
+    ranks.on_first(partial(write_provenance, folder, cfg, **known))
     with ExecutorPool(cfg.workers, max_rows=cfg.executor.max_rows) as pool:
         gold_results = GoldResults(pool, Path(cfg.cache_dir))
         scorer = Scorer(benchmark, cfg.data.eval_splits, generation, folder, pool, cfg.executor.timeout_s, gold_results)
         if done != "untrained" or cfg.score_untrained:
             ranks.on_first(partial(scorer.score, done, policy))
         for stage in stages_of(cfg):
-            policy = _run_stage(cfg, stage, policy, benchmark, trees, packing)
+            source = searched
+            if stage.is_preference and own is not None:
+                source = on_policy_source(cfg, own, console)
+                known["on_policy_trees"] = trees_record(source.trees)
+                ranks.on_first(partial(write_provenance, folder, cfg, **known))
+            assert source is not None, "where no trees were searched, all stages learn on policy"
+            policy = _run_stage(cfg, stage, policy, source, packing)
             ranks.on_first(partial(scorer.score, stage.name, policy))
         ranks.on_first(partial(scorer.report, f"Execution accuracy, %: {cfg.model.name}, {benchmark.name}"))
     _log_scores(scorer.metrics)
 
 
-def _initial_policy(cfg: DictConfig, benchmark: Benchmark, style: PromptStyle, trees: Path) -> tuple[Policy, str]:
+def _searched(cfg: DictConfig, given: Path | None, benchmark: Benchmark) -> Source:
+    """The search trees of the training questions: the given ones, or those that are made now or were before."""
+    split = cfg.data.train_split
+    return Source(
+        benchmark, split, given or ranks.on_first(lambda: ensure_trees(cfg, benchmark, split, Path(cfg.cache_dir)))
+    )
+
+
+def _initial_policy(
+    cfg: DictConfig, benchmark: Benchmark, style: PromptStyle, searched: Source | None
+) -> tuple[Policy, str]:
     """The policy that the first stage starts from, and the name of the stage it has behind it."""
     if cfg.loss.name != "sft" and cfg.warm_start.checkpoint is not None:
         models.prompt_style(cfg.warm_start.checkpoint).check_samples(benchmark)
         return models.load(cfg.warm_start.checkpoint, cfg.model.quantization), "sft"
-    return models.build(cfg.model, style, tokenizer_texts(benchmark, style, cfg.data.train_split, trees)), "untrained"
+    assert searched is not None, "only what starts from a checkpoint does without search trees"
+    return models.build(
+        cfg.model, style, tokenizer_texts(searched.benchmark, style, searched.split, searched.trees)
+    ), "untrained"
 
 
 def tokenizer_texts(benchmark: Benchmark, style: PromptStyle, split: str, trees: Path) -> Iterator[str]:
@@ -106,9 +133,7 @@ def tokenizer_texts(benchmark: Benchmark, style: PromptStyle, split: str, trees:
                 yield from (step_text(Step(node.sub_question, node.sql)) for node in path)
 
 
-def _run_stage(
-    cfg: DictConfig, stage: Stage, policy: Policy, benchmark: Benchmark, trees: Path, packing: Packing
-) -> Policy:
+def _run_stage(cfg: DictConfig, stage: Stage, policy: Policy, source: Source, packing: Packing) -> Policy:
     """The policy after ``stage``: read from the run folder when it is complete there, trained otherwise."""
     checkpoint = Path(cfg.run_dir) / "checkpoints" / stage.name
     if (checkpoint / models.MANIFEST).is_file():
@@ -117,9 +142,9 @@ def _run_stage(
     # Whatever was run or read before this stage, its new weights are the same, and the same on all ranks.
     L.seed_everything(cfg.seed, verbose=False)
     data = DecompositionDataModule(
-        make_trees=lambda: trees,
-        benchmark=benchmark,
-        split=cfg.data.train_split,
+        make_trees=lambda: source.trees,
+        benchmark=source.benchmark,
+        split=source.split,
         encoder=PromptEncoder(policy.tokenizer, policy.style),
         packing=packing,
         context_length=policy.context_length,

@@ -19,7 +19,8 @@ def main() -> int:
     parser.add_argument("--cache-dir", default="cache", help="where generated benchmarks are kept (default: cache)")
     parser.add_argument("--samples", type=int, default=10, help="questions to print (default: 10)")
     parser.add_argument("--split", default="train", help="split the samples are of (default: train)")
-    for name in ("seed", "num_databases", "num_unseen_databases", "train_questions", "dev_questions"):
+    counts = ("num_databases", "num_unseen_databases", "train_questions", "practice_questions", "dev_questions")
+    for name in ("seed", *counts):
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=getattr(defaults, name))
     parser.add_argument("--unseen-domains", default=defaults.unseen_domains, help="new or known")
     parser.add_argument("--rename", type=float, default=defaults.rename, help="share of renamed training databases")

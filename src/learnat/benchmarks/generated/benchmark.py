@@ -16,7 +16,8 @@ _log = logging.getLogger(__name__)
 
 
 class GeneratedBenchmark(BirdBenchmark):
-    """Splits ``train``, ``dev_seen`` (the databases of train, new questions) and ``dev_unseen`` (other databases).
+    """Splits ``train``, ``practice`` and ``dev_seen`` (the databases of train, new questions) and ``dev_unseen`` (other
+    databases).
 
     Args:
         root: a folder that was generated before; None writes one under ``cache_dir`` (or finds it there).
@@ -33,8 +34,8 @@ class GeneratedBenchmark(BirdBenchmark):
     ex_mode = "spider_bag"
     metrics = ("ex",)
     layout = (
-        "data.root names a folder written by this generator, with manifest.json, train.json, dev_seen.json, "
-        "dev_unseen.json, tables.json and databases/; data.root=null generates one under cache_dir."
+        "data.root names a folder written by this generator, with manifest.json, train.json, practice.json, "
+        "dev_seen.json, dev_unseen.json, tables.json and databases/; data.root=null generates one under cache_dir."
     )
 
     def __init__(
@@ -46,6 +47,7 @@ class GeneratedBenchmark(BirdBenchmark):
         num_databases: int = 8,
         num_unseen_databases: int = 4,
         train_questions: int = 2000,
+        practice_questions: int = 240,
         dev_questions: int = 320,
         unseen_domains: str = "new",
         rename: float = 0.0,
@@ -53,14 +55,21 @@ class GeneratedBenchmark(BirdBenchmark):
     ) -> None:
         if root is None:
             parameters = Parameters(
-                seed, num_databases, num_unseen_databases, train_questions, dev_questions, unseen_domains, rename
+                seed,
+                num_databases,
+                num_unseen_databases,
+                train_questions,
+                practice_questions,
+                dev_questions,
+                unseen_domains,
+                rename,
             )
             root = ensure(Path(cache_dir), parameters)
         super().__init__(root, **options)
         overlap = {
             split: counts["template_in_train"]
             for split, counts in self.manifest["statistics"].items()
-            if split != "train"
+            if split.startswith("dev")
         }
         _log.info("%s: share of questions whose masked SQL template occurs in train: %s", self.root, overlap)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 import sqlite3
+from collections.abc import Iterable
 from itertools import pairwise
 
 from learnat.benchmarks.generated.families import FAMILIES
@@ -67,16 +68,25 @@ def difficulty(sql: str) -> str:
     return "simple" if points <= 1 else "moderate" if points <= 2 else "challenging"
 
 
-def draw_questions(db: GenDatabase, connection: sqlite3.Connection, rng: random.Random, count: int) -> list[Question]:
-    """Up to ``count`` questions about ``db``, no two with the same wording or the same ``token_key``.
+def draw_questions(
+    db: GenDatabase,
+    connection: sqlite3.Connection,
+    rng: random.Random,
+    count: int,
+    known: Iterable[Question] = (),
+) -> list[Question]:
+    """Up to ``count`` questions about ``db``, no two with the same wording or the same ``token_key``, and none with
+    those of a ``known`` question.
 
     ``connection`` holds its rows. Fewer come back only from a database too small to be asked so much.
     """
     composer = Composer(db, rng)
     names = list(FAMILIES)
     weights = [weight for _, weight in FAMILIES.values()]
-    seen_sql: set[str] = set()
-    seen_text: set[str] = set()
+    seen_sql, seen_text = set(), set()
+    for question in known:
+        seen_sql.add(token_key(question.sql))
+        seen_text.add(question.question)
     found: list[Question] = []
     empties = 0
     misses = 0

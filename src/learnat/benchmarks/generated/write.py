@@ -26,7 +26,7 @@ from learnat.errors import LearnatError, nearest
 
 LAYOUT_VERSION = 1
 MANIFEST = "manifest.json"
-SPLITS = ("train", "dev_seen", "dev_unseen")
+SPLITS = ("train", "dev_seen", "dev_unseen", "practice")
 UNSEEN_DOMAINS = ("new", "known")
 _SPARE = 0.1
 
@@ -37,9 +37,11 @@ class Parameters:
 
     Args:
         seed: of everything random.
-        num_databases: databases that ``train`` and ``dev_seen`` ask about.
+        num_databases: databases that ``train``, ``practice`` and ``dev_seen`` ask about.
         num_unseen_databases: databases that only ``dev_unseen`` asks about.
         train_questions: size of ``train``, spread evenly over its databases.
+        practice_questions: size of ``practice``: further questions like those of ``train``, which change nothing in the
+            other splits, for a policy to learn from its own attempts at what it was not trained on.
         dev_questions: size of ``dev_seen``, and of ``dev_unseen``.
         unseen_domains: ``new``: the unseen databases are of domains that training never meets; ``known``: other
             variants of the training domains, so that their words are known.
@@ -54,12 +56,13 @@ class Parameters:
     num_databases: int = 8
     num_unseen_databases: int = 4
     train_questions: int = 2000
+    practice_questions: int = 240
     dev_questions: int = 320
     unseen_domains: str = "new"
     rename: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("num_databases", "num_unseen_databases", "train_questions", "dev_questions"):
+        for name in ("num_databases", "num_unseen_databases", "train_questions", "practice_questions", "dev_questions"):
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
                 raise LearnatError(f"data.{name}={value!r} must be a whole number above 0.")
@@ -140,24 +143,30 @@ def write(folder: Path, parameters: Parameters) -> dict[str, Any]:
         numbering,
     )
     train_shares = _shares(parameters.train_questions, len(seen))
+    practice_shares = _shares(parameters.practice_questions, len(seen))
     seen_shares = _shares(parameters.dev_questions, len(seen))
     entries: list[dict[str, Any]] = []
     digest = hashlib.sha256()
     pools: list[list[Question]] = []
+    further_pools: list[list[Question]] = []
     splits: dict[str, list[Question]] = {name: [] for name in SPLITS}
     rng = random.Random(f"{parameters.seed}/rename")
     renamed = set(rng.sample(range(len(seen)), round(parameters.rename * len(seen))))
     for index, (db_id, domain) in enumerate(seen):
         needed = train_shares[index] + seen_shares[index]
-        wanted = needed + round(needed * _SPARE) + 5
-        pool = _database(folder, db_id, domain, parameters, index in renamed, needed, wanted, entries, digest)
+        further = _with_spare(practice_shares[index])
+        pool, more = _database(
+            folder, db_id, domain, parameters, index in renamed, needed, _with_spare(needed), further, entries, digest
+        )
         held_out, rest = _stratified(pool, seen_shares[index], random.Random(f"{parameters.seed}/{db_id}/split"))
         splits["dev_seen"] += held_out
         pools.append(rest)
+        further_pools.append(more)
     for (db_id, domain), share in zip(unseen, _shares(parameters.dev_questions, len(unseen)), strict=True):
-        pool = _database(folder, db_id, domain, parameters, False, share, share, entries, digest)
+        pool, _ = _database(folder, db_id, domain, parameters, False, share, share, 0, entries, digest)
         splits["dev_unseen"] += pool[:share]
-    splits["train"] = _training(pools, train_shares, splits)
+    splits["train"] = _training(pools, train_shares, splits, "train")
+    splits["practice"] = _training(further_pools, practice_shares, splits, "practice")
     for name, questions in splits.items():
         random.Random(f"{parameters.seed}/{name}").shuffle(questions)
         text = json.dumps([_row(index, item) for index, item in enumerate(questions)], indent=1) + "\n"
@@ -192,6 +201,11 @@ def _shares(total: int, parts: int) -> list[int]:
     return [total // parts + (index < total % parts) for index in range(parts)]
 
 
+def _with_spare(needed: int) -> int:
+    """How many questions to draw so that ``needed`` are left when those that a dev split asks are taken away."""
+    return needed + round(needed * _SPARE) + 5 if needed else 0
+
+
 def _stratified(pool: list[Question], count: int, rng: random.Random) -> tuple[list[Question], list[Question]]:
     """``count`` questions with the whole pool's mix of families and joins, and the others in their order."""
     start = rng.random()
@@ -200,7 +214,9 @@ def _stratified(pool: list[Question], count: int, rng: random.Random) -> tuple[l
     return [pool[index] for index in sorted(chosen)], [item for index, item in enumerate(pool) if index not in chosen]
 
 
-def _training(pools: list[list[Question]], shares: list[int], splits: dict[str, list[Question]]) -> list[Question]:
+def _training(
+    pools: list[list[Question]], shares: list[int], splits: dict[str, list[Question]], name: str
+) -> list[Question]:
     """Each database's share, without what a dev split asks (of any database), topped up from where some is left."""
     taken = {token_key(item.sql) for name in ("dev_seen", "dev_unseen") for item in splits[name]}
     free = [[item for item in pool if token_key(item.sql) not in taken] for pool in pools]
@@ -209,8 +225,8 @@ def _training(pools: list[list[Question]], shares: list[int], splits: dict[str, 
     chosen += left[: sum(shares) - len(chosen)]
     if len(chosen) < sum(shares):
         raise LearnatError(
-            f"the generated databases yield {len(chosen)} training questions that no dev split asks, "
-            f"{sum(shares)} were asked for. Lower data.train_questions or raise data.num_databases."
+            f"the generated databases yield {len(chosen)} {name} questions that no dev split asks, "
+            f"{sum(shares)} were asked for. Lower data.{name}_questions or raise data.num_databases."
         )
     return chosen
 
@@ -235,9 +251,11 @@ def _database(
     rename: bool,
     needed: int,
     wanted: int,
+    further: int,
     entries: list[dict[str, Any]],
     digest: Any,
-) -> list[Question]:
+) -> tuple[list[Question], list[Question]]:
+    """``wanted`` questions about a database that is written now, and ``further`` ones that they do not depend on."""
     rng = random.Random(f"{parameters.seed}/{db_id}")
     db = draw_database(domain, db_id, rng, rename=rename)
     home = folder / "databases" / db_id
@@ -250,9 +268,11 @@ def _database(
     with closing(sqlite3.connect(home / f"{db_id}.sqlite")) as connection:
         fill(connection, db)
         questions = draw_questions(db, connection, rng, wanted)
+        more_rng = random.Random(f"{parameters.seed}/{db_id}/practice")
+        more = draw_questions(db, connection, more_rng, further, known=questions)
     if len(questions) < needed:
         raise LearnatError(
             f"the generated database {db_id!r} yields {len(questions)} different questions, {needed} were asked for. "
             "Raise data.num_databases (or data.num_unseen_databases), or ask for fewer questions."
         )
-    return questions
+    return questions, more

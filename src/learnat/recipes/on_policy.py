@@ -1,0 +1,81 @@
+"""On-policy preference pairs: what the policy that SFT left proposes for questions that SFT did not learn.
+
+The questions are the last ``on_policy.questions`` of ``data.on_policy_split``. Their trees are grown as synthesize.py
+would, from gold's own steps and samples of the policy, and preference training learns from these trees alone.
+"""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+from rich.console import Console
+
+from learnat.benchmarks.part import Part
+from learnat.benchmarks.types import Benchmark
+from learnat.errors import LearnatError
+from learnat.recipes.stages import Source
+from learnat.recipes.synthesize import ensure_trees
+from learnat.training import ranks
+
+
+def is_on_policy(cfg: DictConfig) -> bool:
+    """Whether preference training learns from the policy's own samples.
+
+    It does not where there is no SFT policy (``warm_start=none``), nor where ``trees`` are given and SFT, which would
+    learn from them, is not run: then these are what it learns from.
+    """
+    given = cfg.trees is not None and cfg.warm_start.checkpoint is not None
+    return bool(cfg.loss.name != "sft" and cfg.on_policy.questions and cfg.warm_start.loss is not None and not given)
+
+
+def check_on_policy(cfg: DictConfig) -> None:
+    """Raise ``LearnatError`` for values of ``on_policy`` that are not allowed."""
+    questions = cfg.on_policy.questions
+    if not isinstance(questions, int) or questions < 0:
+        raise LearnatError(f"on_policy.questions={questions!r} must be a whole number, 0 for none.")
+    if is_on_policy(cfg) and "sampled" not in cfg.on_policy.proposer:
+        raise LearnatError(
+            "on_policy.proposer must be a mixed one, proposer@on_policy.proposer=mixed: only gold's own steps make "
+            "sure that a question the policy fails has a right step to prefer."
+        )
+
+
+def without_held_out(cfg: DictConfig, benchmark: Benchmark) -> Benchmark:
+    """``benchmark`` without the questions that are kept for preference training, where they are of the training split.
+
+    Whatever the loss: a checkpoint of ``loss=sft`` can be what another run starts from. Raises ``LearnatError`` where
+    nothing would be left to SFT.
+    """
+    split, count = cfg.data.train_split, cfg.on_policy.questions
+    if not count or cfg.data.on_policy_split != split:
+        return benchmark
+    examples = benchmark.examples(split)
+    if count >= len(examples):
+        raise LearnatError(
+            f"on_policy.questions={count} leaves nothing to SFT of the {len(examples)} questions of {split}: give "
+            "fewer, or on_policy.questions=0 to make pairs from the trees that SFT learns from."
+        )
+    return Part(benchmark, split, examples[:-count])
+
+
+def held_out(cfg: DictConfig, benchmark: Benchmark) -> Benchmark:
+    """``benchmark`` with the on-policy questions alone as ``data.on_policy_split``."""
+    split = cfg.data.on_policy_split
+    return Part(benchmark, split, benchmark.examples(split)[-cfg.on_policy.questions :])
+
+
+def on_policy_source(cfg: DictConfig, benchmark: Benchmark, console: Console) -> Source:
+    """The trees of ``held_out``'s questions with samples of the policy that SFT left, in the cache like all trees.
+
+    They are grown when they are not there yet. Raises ``LearnatError`` as ``ensure_trees`` does.
+    """
+    settings: Any = copy.deepcopy(cfg)
+    settings.proposer, settings.search = cfg.on_policy.proposer, cfg.on_policy.search
+    settings.proposer.sampled.checkpoint = cfg.warm_start.checkpoint or f"{cfg.run_dir}/checkpoints/sft"
+    split = cfg.data.on_policy_split
+    console.print(f"on policy: the policy proposes steps for {len(benchmark.examples(split))} questions of {split}")
+    trees = ranks.on_first(lambda: ensure_trees(settings, benchmark, split, Path(cfg.cache_dir), label="on policy"))
+    return Source(benchmark, split, trees)
