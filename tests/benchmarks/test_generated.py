@@ -108,11 +108,11 @@ def test_a_third_joins_and_a_sixth_nests(default: GeneratedBenchmark) -> None:
 def test_practice_is_new_and_changes_nothing_else(default: GeneratedBenchmark, tmp_path: Path) -> None:
     practice = default.examples("practice")
     trained = default.examples("train")
-    assert len(practice) == 240
+    assert len(practice) == 480
     assert {example.db_id for example in practice} == {example.db_id for example in trained}
     assert not {(e.db_id, e.question) for e in practice} & {(e.db_id, e.question) for e in trained}
     asked = {(example.db_id, token_key(example.gold_sql)) for example in practice}
-    assert len(asked) == 240
+    assert len(asked) == 480
     assert not asked & {(example.db_id, token_key(example.gold_sql)) for example in trained}
     of_dev = {token_key(example.gold_sql) for split in SPLITS[1:] for example in default.examples(split)}
     assert not {key for _, key in asked} & of_dev

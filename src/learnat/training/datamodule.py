@@ -90,8 +90,8 @@ class DecompositionDataModule(L.LightningDataModule):
             raise LearnatError(
                 f"{path} holds no {what} to train on ({self.unsolved} trees unsolved, {self.dropped} longer than "
                 f"model.context_length={self.context_length} tokens). Raise data.limit, choose a proposer with "
-                "mutations for preference losses, or a longer context. Where the policy's own mistakes were wanted: train "
-                "SFT for longer, until it writes steps, raise on_policy.questions, or do without, on_policy.questions=0."
+                "mutations for preference losses, or a longer context. Where they were to be a policy's own mistakes: "
+                "train SFT until it writes steps, raise on_policy.questions, or do without, on_policy.questions=0."
             )
 
     def train_dataloader(self) -> StepLoader:

@@ -56,7 +56,7 @@ class Parameters:
     num_databases: int = 8
     num_unseen_databases: int = 4
     train_questions: int = 2000
-    practice_questions: int = 240
+    practice_questions: int = 480
     dev_questions: int = 320
     unseen_domains: str = "new"
     rename: float = 0.0
