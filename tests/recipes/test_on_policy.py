@@ -25,7 +25,7 @@ SHRUNK = [
     "model.architecture.num_hidden_layers=2",
     "model.architecture.num_attention_heads=2", "model.architecture.num_key_value_heads=2",
     # until the policy writes steps, if seldom right ones
-    "model.optim.sft.epochs=50", "model.optim.preference.epochs=1",
+    "model.optim.sft.epochs=50", "model.optim.preference.epochs=1", "on_policy.search.k=4",
     "inference.max_new_tokens=24", "workers=1",
 ]  # fmt: skip
 
