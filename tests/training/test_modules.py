@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -37,6 +38,19 @@ def test_preference_training_starts_at_the_asked_margin() -> None:
     loss, metrics = module.pack_loss(batch, module.step_total([batch]))
     assert loss.item() == pytest.approx(torch.nn.functional.softplus(2 * batch.margin).mean().item(), rel=1e-4)
     assert metrics["margin/achieved"].item() == pytest.approx(0.0, abs=1e-4)
+
+
+def test_a_step_without_pairs_learns_its_right_steps_alone() -> None:
+    model = tiny_model(dtype=torch.float32)
+    data = referenced(model, items())
+    first = join([replace(item.trie, pairs=()) for item in data if item.db_id == "0"])
+    batch = make_batch([first], "packed", 0)
+    module = preference_module(model)
+    module.loss.nll_weight = 3.0
+    module.check_start(batch)
+    loss, metrics = module.pack_loss(batch, module.step_total([batch]))
+    assert loss.item() == pytest.approx(3 * metrics["nll"].item())
+    assert metrics["nll"].item() > 0 and metrics["preference_loss"].item() == 0
 
 
 def preference_module(model: torch.nn.Module) -> PreferenceModule:

@@ -81,6 +81,20 @@ def test_the_sft_trie_spells_prompt_and_answer(encoder: PromptEncoder) -> None:
     assert [(n.supervised, n.weight) for n in trie.nodes] == [(False, 0), (False, 0), (True, 1), (True, 1)]
 
 
+def test_right_steps_may_be_learnt_without_a_pair(encoder: PromptEncoder) -> None:
+    strict = {"min_margin": 0.5, "rejected_per_step": 1}
+    assert PairSelection(**strict).alone(TREE) == []  # type: ignore[arg-type]
+    selection = PairSelection(**strict, unpaired=True)  # type: ignore[arg-type]
+    assert [step.id for step in selection.alone(TREE)] == [1, 6]
+
+    builder = TrieBuilder(encoder)
+    trie = builder.preference(TREE, EXAMPLE, DATABASE, [], selection.alone(TREE))
+    sft = builder.sft(TREE, EXAMPLE, DATABASE, paths=1)
+    assert sft is not None and trie.nodes == sft.nodes and trie.pairs == ()
+    paired = builder.preference(TREE, EXAMPLE, DATABASE, selection.pairs(TREE)[:1], selection.alone(TREE))
+    assert [(n.supervised, n.weight) for n in paired.nodes[2:]] == [(True, 1), (True, 1), (True, 0)]
+
+
 def test_the_preference_trie_holds_each_prefix_once(encoder: PromptEncoder) -> None:
     pairs = PairSelection(rejected_per_step=9).pairs(TREE)
     trie = TrieBuilder(encoder).preference(TREE, EXAMPLE, DATABASE, pairs)

@@ -77,15 +77,15 @@ class DecompositionDataModule(L.LightningDataModule):
             if self.selection is None:
                 trie = builder.sft(tree, example, database, self.paths)
             else:
-                pairs = self.selection.pairs(tree)
-                trie = builder.preference(tree, example, database, pairs) if pairs else None
+                pairs, alone = self.selection.pairs(tree), self.selection.alone(tree)
+                trie = builder.preference(tree, example, database, pairs, alone) if pairs or alone else None
             if trie is None:
                 continue
             if trie.longest_path > self.context_length:
                 self.dropped += 1
                 continue
             self.items.append(Item(tree.db_id, trie))
-        if not self.items:
+        if not any(item.trie.pairs or self.selection is None for item in self.items):
             what = "solved paths" if self.selection is None else "step pairs"
             raise LearnatError(
                 f"{path} holds no {what} to train on ({self.unsolved} trees unsolved, {self.dropped} longer than "

@@ -203,20 +203,22 @@ class PreferenceModule(PolicyModule):
         nodes = node_logprobs(tokens, batch)
         policy = PairLogProbs(nodes[batch.chosen], nodes[batch.rejected])
         reference = PairLogProbs(batch.reference[batch.chosen], batch.reference[batch.rejected])
-        preference = self.loss(policy, reference, batch.margin).sum() / total[0]
+        # Where right steps are learnt alone, an optimiser step may have no pair at all.
+        pairs = total[0].clamp_min(1)
+        preference = self.loss(policy, reference, batch.margin).sum() / pairs
         nll = -(tokens * batch.node_weight[batch.node]).sum() / total[1]
         rewards = self.loss.rewards(policy, reference)
         won = rewards.chosen - rewards.rejected
         metrics = {
             "preference_loss": preference,
             "nll": nll,
-            "rewards/chosen": rewards.chosen.sum() / total[0],
-            "rewards/rejected": rewards.rejected.sum() / total[0],
-            "rewards/accuracy": (won > 0).float().sum() / total[0],
-            "rewards/ties": (won == 0).float().sum() / total[0],
-            "margin/achieved": won.sum() / total[0],
-            "margin/asked": self.loss.asked_margin(batch.margin).sum() / total[0],
-            "logprobs/chosen": policy.chosen.sum() / total[0],
-            "logprobs/rejected": policy.rejected.sum() / total[0],
+            "rewards/chosen": rewards.chosen.sum() / pairs,
+            "rewards/rejected": rewards.rejected.sum() / pairs,
+            "rewards/accuracy": (won > 0).float().sum() / pairs,
+            "rewards/ties": (won == 0).float().sum() / pairs,
+            "margin/achieved": won.sum() / pairs,
+            "margin/asked": self.loss.asked_margin(batch.margin).sum() / pairs,
+            "logprobs/chosen": policy.chosen.sum() / pairs,
+            "logprobs/rejected": policy.rejected.sum() / pairs,
         }
         return preference + self.loss.nll_weight * nll, metrics

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from learnat.benchmarks.types import Database, Example
@@ -43,6 +44,8 @@ class PairSelection:
     ``rejected_per_step`` caps the mistakes paired with one chosen step; ``rejected`` says which are kept:
     ``hardest`` (highest reward: the nearest misses) or ``random``. Pairs whose margin is below ``min_margin`` are
     dropped. ``among_included`` adds right-against-smaller-right pairs; they teach the model not to decompose.
+    ``unpaired`` keeps the right steps that have no such mistake, for the SFT term: it then learns all of the chosen
+    paths, where those with a mistake alone are the harder ones.
     """
 
     rejected_per_step: int = 1
@@ -50,6 +53,7 @@ class PairSelection:
     min_margin: float = 0.0
     among_included: bool = False
     paths: int = 1
+    unpaired: bool = False
 
     def __post_init__(self) -> None:
         known = ("hardest", "random")
@@ -61,8 +65,14 @@ class PairSelection:
         siblings: dict[int | None, list[Node]] = defaultdict(list)
         for node in tree.nodes:
             siblings[node.parent].append(node)
-        on_path = {node.id: node for path in chosen_paths(tree, self.paths) for node in path}
-        return [pair for chosen in on_path.values() for pair in self._of_step(chosen, siblings[chosen.parent], tree)]
+        return [pair for step in self._right(tree) for pair in self._of_step(step, siblings[step.parent], tree)]
+
+    def alone(self, tree: SearchTree) -> list[Node]:
+        """The right steps along the chosen paths of ``tree`` that the SFT term learns whatever ``pairs`` are."""
+        return self._right(tree) if self.unpaired else []
+
+    def _right(self, tree: SearchTree) -> list[Node]:
+        return list({node.id: node for path in chosen_paths(tree, self.paths) for node in path}.values())
 
     def _of_step(self, chosen: Node, siblings: list[Node], tree: SearchTree) -> list[StepPair]:
         candidates = [
@@ -95,13 +105,26 @@ class TrieBuilder:
             return None
         return self._trie(tree, example, database, weight, [])
 
-    def preference(self, tree: SearchTree, example: Example, database: Database, pairs: list[StepPair]) -> TokenTrie:
-        """The steps that ``pairs`` compare, with the path that leads to each."""
+    def preference(
+        self,
+        tree: SearchTree,
+        example: Example,
+        database: Database,
+        pairs: Sequence[StepPair],
+        alone: Sequence[Node] = (),
+    ) -> TokenTrie:
+        """The steps that ``pairs`` compare and the right ones ``alone``, with the path that leads to each."""
         weight = {pair.rejected.id: 0.0 for pair in pairs} | {pair.chosen.id: 1.0 for pair in pairs}
+        weight |= {node.id: 1.0 for node in alone}
         return self._trie(tree, example, database, weight, pairs)
 
     def _trie(
-        self, tree: SearchTree, example: Example, database: Database, weight: dict[int, float], pairs: list[StepPair]
+        self,
+        tree: SearchTree,
+        example: Example,
+        database: Database,
+        weight: dict[int, float],
+        pairs: Sequence[StepPair],
     ) -> TokenTrie:
         by_id = {node.id: node for node in tree.nodes}
         needed: set[int] = set()
