@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from learnat.benchmarks.types import Benchmark, Database, Example
 
@@ -20,6 +21,7 @@ class Part(Benchmark):
         self.name = benchmark.name
         self.ex_mode = benchmark.ex_mode
         self.difficulties = benchmark.difficulties
+        self.metrics = benchmark.metrics
         self.samples = benchmark.samples
 
     def examples(self, split: str) -> list[Example]:
@@ -30,6 +32,9 @@ class Part(Benchmark):
 
     def database(self, db_id: str) -> Database:
         return self.benchmark.database(db_id)
+
+    def test_suite(self, db_id: str) -> tuple[Path, ...]:
+        return self.benchmark.test_suite(db_id)
 
     def fingerprint(self, split: str) -> str:
         return self.benchmark.fingerprint(split)
