@@ -54,8 +54,9 @@ def test_a_sharded_run_writes_what_a_run_on_one_device_does_and_refuses_other_se
     AutoModelForCausalLM.from_pretrained(folder / "checkpoints" / "madpo")
 
     errors = errors_of_ranks(tmp_path, "train.py", *arguments, f"run_dir={folder}", "seed=1234")
-    message = f"{folder} holds a run with other settings: seed"
-    assert errors[0].startswith(message) and len(errors[0].splitlines()) == 1 and errors[1] == ""
+    message = f"{folder} holds a run with other settings: "
+    assert errors[0].startswith(message) and " seed (1 → 1234). " in errors[0]
+    assert len(errors[0].splitlines()) == 1 and errors[1] == ""
     assert (folder / "error.txt").read_text() == errors[0]
 
 
