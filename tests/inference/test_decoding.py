@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from learnat.inference.decoding import Decoding, Row, RowSampler, stop_criteria
-from learnat.inference.generate import Completion, complete, prepare
+from learnat.inference.decoding import Row, RowSampler, stop_criteria
+from learnat.inference.engines.base import Completion, Decoding
+from learnat.inference.generate import complete, prepare
 from learnat.training.models import Policy
 from learnat.training.prompts import STEP_END, step_text
 from learnat.training.tokenizer import ANSWER_TOKEN
@@ -66,7 +67,7 @@ def test_a_text_ends_where_the_stop_string_is_complete(untrained: Policy) -> Non
 def test_each_row_stops_by_itself(counted: Policy) -> None:
     stop = stop_criteria(counted.tokenizer, STEP_END)
     rows = [Row(ids(counted, ANSWER_TOKEN), seed) for seed in range(24)]
-    done = complete(counted, rows, Decoding(40, stop=STEP_END), stop)
+    done = complete(counted, rows, Decoding(40, temperature=1.0, stop=STEP_END), stop)
     assert len({completion.completion_tokens for completion in done}) > 3
     for completion in done:
         assert completion.finished and completion.text.count(STEP_END) == 1 and completion.text.endswith(STEP_END)

@@ -12,8 +12,10 @@ import torch
 from omegaconf import OmegaConf
 
 from learnat.benchmarks.types import Database, Example
-from learnat.inference.answers import answer_split
-from learnat.inference.generate import Completion, GreedyGeneration
+from learnat.inference.answers import Answer, answer_split
+from learnat.inference.decoding import Row
+from learnat.inference.engines.base import Completion, Decoding, Prompt, Written
+from learnat.inference.generate import complete, prepare
 from learnat.sql.schema import Column, Schema, Table
 from learnat.training import models
 from learnat.training.models import Policy
@@ -51,38 +53,42 @@ def by_hand(policy: Policy, prompt: Sequence[int], limit: int) -> list[int]:
     return ids[len(prompt) :]
 
 
+def rows_of(policy: Policy) -> list[Row]:
+    texts = ("SELECT", "-- How many heads are", "song WHERE", "a")
+    return [Row(tuple(policy.tokenizer(text)["input_ids"])) for text in texts]
+
+
 def test_batched_generation_is_greedy_decoding_one_by_one(policy: Policy) -> None:
-    prompts = [policy.tokenizer(text)["input_ids"] for text in ("SELECT", "-- How many heads are", "song WHERE", "a")]
-    generation = GreedyGeneration(batch_size=3, max_new_tokens=20, device="cpu")
-    completions = dict(generation.generate(policy, prompts))
-    assert sorted(completions) == [0, 1, 2, 3]
-    for i, prompt in enumerate(prompts):
-        tokens = by_hand(policy, prompt, 20)
+    prepare(policy, "cpu")
+    for row, completion in zip(rows_of(policy), complete(policy, rows_of(policy), Decoding(20)), strict=True):
+        tokens = by_hand(policy, row.prompt, 20)
         finished = tokens[-1] == policy.tokenizer.eos_token_id
-        assert completions[i].finished == finished
-        assert completions[i].completion_tokens == len(tokens)
-        assert completions[i].text == policy.tokenizer.decode(tokens[:-1] if finished else tokens)
+        assert completion.finished == finished
+        assert completion.completion_tokens == len(tokens)
+        assert completion.text == policy.tokenizer.decode(tokens[:-1] if finished else tokens)
 
 
 def test_long_prompts_are_decoded_alike(policy: Policy, monkeypatch: pytest.MonkeyPatch) -> None:
-    prompts = [policy.tokenizer(text)["input_ids"] for text in ("SELECT", "-- How many heads are", "song WHERE", "a")]
-    generation = GreedyGeneration(batch_size=2, max_new_tokens=20, device="cpu")
-    expected = list(generation.generate(policy, prompts))
+    prepare(policy, "cpu")
+    expected = complete(policy, rows_of(policy), Decoding(20))
     monkeypatch.setattr("learnat.inference.generate.LONG_PROMPT", 1)
-    assert list(generation.generate(policy, prompts)) == expected
+    assert complete(policy, rows_of(policy), Decoding(20)) == expected
 
 
 def test_a_prompt_that_fills_the_context_is_answered_by_nothing(policy: Policy) -> None:
-    prompts = [[5] * 64, [5] * 60]
-    completions = dict(GreedyGeneration(max_new_tokens=20, device="cpu").generate(policy, prompts))
-    assert completions[0] == Completion("", 64, 0, False)
-    assert completions[1].completion_tokens <= 4
+    prepare(policy, "cpu")
+    full, almost = complete(policy, [Row((5,) * 64), Row((5,) * 60)], Decoding(20))
+    assert full == Completion("", 64, 0, False)
+    assert almost.completion_tokens <= 4
 
 
 class Music:
     """Three questions about one database."""
 
-    name, ex_mode, difficulties = "music", "spider_bag", ()
+    name, ex_mode, difficulties, samples = "music", "spider_bag", (), 0
+
+    def skipped(self, split: str) -> int:
+        return 0
 
     def fingerprint(self, split: str) -> str:
         return "data"
@@ -98,48 +104,55 @@ class Music:
 class Scripted:
     """Stands for a model that always knows the answer; counts what it is asked."""
 
-    def __repr__(self) -> str:
-        return "scripted"
+    name, style = "scripted", PromptStyle()
 
-    def __init__(self) -> None:
+    def __init__(self, identity: str = "scripted") -> None:
+        self.identity = identity
         self.asked = 0
 
-    def generate(self, policy: Policy, prompts: Sequence[Sequence[int]]) -> Iterator[tuple[int, Completion]]:
+    def generate(
+        self, prompts: Sequence[Prompt], decoding: Decoding, samples: Sequence[int] = (0,)
+    ) -> Iterator[Written]:
         for i in reversed(range(len(prompts))):
             self.asked += 1
-            yield i, Completion("-- First.\nSELECT name FROM singer;\n-- All.\nSELECT 1;\n", 10, 5, True)
+            text = "-- First.\nSELECT name FROM singer;\n-- All.\nSELECT 1;\n"
+            yield Written(i, 0, Completion(text, 10, 5, True))
+
+    def close(self) -> None:
+        pass
 
 
-def test_answers_are_kept_and_not_asked_again(policy: Policy, tmp_path: Path) -> None:
-    path, generation, done = tmp_path / "answers.jsonl", Scripted(), []
-    answers = answer_split(policy, Music(), "dev", generation, path, done.append)  # type: ignore[arg-type]
-    assert [answer.index for answer in answers] == [4, 5, 6] and generation.asked == sum(done) == 3
-    assert [step.sql for step in answers[0].steps] == ["SELECT name FROM singer", "SELECT 1"] and answers[
-        0
-    ].sql == "SELECT 1"
+def asked(engine: Scripted, path: Path, done: list[int]) -> list[Answer]:
+    return answer_split(engine, Music(), "dev", Decoding(), path, done.append)
+
+
+def test_answers_are_kept_and_not_asked_again(tmp_path: Path) -> None:
+    path, engine, done = tmp_path / "answers.jsonl", Scripted(), []
+    answers = asked(engine, path, done)
+    assert [answer.index for answer in answers] == [4, 5, 6] and engine.asked == sum(done) == 3
+    assert [step.sql for step in answers[0].steps] == ["SELECT name FROM singer", "SELECT 1"]
+    assert answers[0].sql == "SELECT 1"
 
     key, *lines = path.read_text().splitlines()
     assert sorted(json.loads(line)["index"] for line in lines) == [4, 5, 6]
     path.write_text("\n".join([key, *lines[:2]]) + "\n" + lines[2][:17])  # killed while the third was written
-    again = answer_split(policy, Music(), "dev", generation, path, done.append)  # type: ignore[arg-type]
-    assert again == answers and generation.asked == 4
+    again = asked(engine, path, done)
+    assert again == answers and engine.asked == 4
     assert len(path.read_text().splitlines()) == 4
 
 
-def test_another_policys_answers_are_not_taken(policy: Policy, tmp_path: Path) -> None:
-    path, generation = tmp_path / "answers.jsonl", Scripted()
-    answer_split(policy, Music(), "dev", generation, path, lambda count: None)  # type: ignore[arg-type]
-    other = replace(policy, source="another")
-    answer_split(other, Music(), "dev", generation, path, lambda count: None)  # type: ignore[arg-type]
-    assert generation.asked == 6
+def test_another_models_answers_are_not_taken(tmp_path: Path) -> None:
+    path, other = tmp_path / "answers.jsonl", Scripted("another")
+    asked(Scripted(), path, [])
+    asked(other, path, [])
+    assert other.asked == 3
 
 
 def test_what_a_model_ships_does_not_change_greedy_decoding(policy: Policy) -> None:
-    prompts = [policy.tokenizer("SELECT")["input_ids"]]
-    generation = GreedyGeneration(max_new_tokens=20, device="cpu")
-    expected = list(generation.generate(policy, prompts))
+    prepare(policy, "cpu")
+    expected = complete(policy, rows_of(policy), Decoding(20))
     policy.model.generation_config.repetition_penalty = 1.5
     try:
-        assert list(generation.generate(policy, prompts)) == expected
+        assert complete(policy, rows_of(policy), Decoding(20)) == expected
     finally:
         policy.model.generation_config.repetition_penalty = 1.0

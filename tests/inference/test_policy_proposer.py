@@ -20,7 +20,7 @@ from learnat.benchmarks.types import Example
 from learnat.errors import LearnatError
 from learnat.inference import chat_models, model_thread
 from learnat.inference.decoding import Row
-from learnat.inference.generate import Completion
+from learnat.inference.engines.base import Completion
 from learnat.inference.parse import NO_SQL, NO_SUB_QUESTION
 from learnat.inference.policy_proposer import TransformersProposer
 from learnat.inference.step_models import ENDED, NO_ROOM, TrainedPolicy

@@ -276,7 +276,7 @@ def test_a_warm_start_without_a_sound_reference_is_refused_at_once(
         (["trainer=ddp"], "asks for 2 processes, but 1 was started: use torchrun --nproc-per-node=2"),
         (["trainer=gpu"], "sees no GPU"),
         (["packing.layout=pakced"], "Did you mean 'packed'"),
-        (["inference.device=gpu"], "inference.device='gpu' is not known"),
+        (["engine.device=gpu"], "engine.device='gpu' is not known"),
         (["loss.pairs.rejected=randm"], "Did you mean 'random'"),
         (["trees=nowhere.jsonl"], "nowhere.jsonl: no tree file can be read there"),
         (["warm_start=none", "warm_start.checkpoint=x"], "leave warm_start.checkpoint out"),

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from learnat.inference.decoding import Decoding, Row
+from learnat.inference.decoding import Row
+from learnat.inference.engines.base import Decoding
 from learnat.inference.generate import complete, prepare
 from learnat.training import models
 from learnat.training.attention import ATTENTION_NAME

@@ -1,4 +1,4 @@
-"""Answers of a policy to all questions of a split, kept on disk as they come so that a stopped run resumes."""
+"""Answers of a model to all questions of a split, kept on disk as they come so that a stopped run resumes."""
 
 from __future__ import annotations
 
@@ -7,21 +7,22 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from learnat.benchmarks.types import Benchmark, Example
+from learnat.inference.engines.base import Completion, Decoding, Engine
 from learnat.inference.parse import parse_answer
+from learnat.inference.prompts import question_prompt
 from learnat.synthesis.tree import Step
-from learnat.training.encoding import PromptEncoder
-
-if TYPE_CHECKING:
-    from learnat.inference.generate import Completion, GreedyGeneration
-    from learnat.training.models import Policy
 
 
 @dataclass(frozen=True)
 class Answer:
-    """One question's answer. ``guesses``: what the parser had to assume; ``finished``: the text was complete."""
+    """One question's answer.
+
+    ``guesses``: what the parser had to assume; ``finished``: the text was complete; ``failure``: why there is none.
+    ``cached_tokens`` are those of ``prompt_tokens`` that were not computed for this question.
+    """
 
     index: int
     sql: str
@@ -30,6 +31,8 @@ class Answer:
     prompt_tokens: int
     completion_tokens: int
     finished: bool
+    cached_tokens: int = 0
+    failure: str | None = None
 
 
 def answer_of_sql(index: int, sql: str) -> Answer:
@@ -38,30 +41,29 @@ def answer_of_sql(index: int, sql: str) -> Answer:
 
 
 def answer_split(
-    policy: Policy,
+    engine: Engine,
     benchmark: Benchmark,
     split: str,
-    generation: GreedyGeneration,
+    decoding: Decoding,
     path: Path,
     advance: Callable[[int], None],
 ) -> list[Answer]:
     """The answers to ``split``'s questions in its order.
 
     Each is appended to ``path`` when it is there; what ``path`` holds already is not asked again, unless it was
-    another policy's answer, to other data, or decoded otherwise: the file's first line says whose answers it holds.
+    another model's answer, to other data, or decoded otherwise: the file's first line says whose answers it holds.
     ``advance`` is told how many questions are done.
     """
     examples = benchmark.examples(split)
-    asked = [policy.source, policy.style.hash, benchmark.fingerprint(split), repr(generation)]
+    asked = [engine.identity, engine.style.hash, benchmark.fingerprint(split), repr(decoding)]
     key = json.dumps({"answers_of": hashlib.sha256("\n".join(asked).encode()).hexdigest()})
     done = _read(path, key)
     advance(len(done))
     open_examples = [example for example in examples if example.index not in done]
-    encoder = PromptEncoder(policy.tokenizer, policy.style)
-    prompts = [encoder.prompt(benchmark.database(example.db_id), example) for example in open_examples]
+    prompts = [question_prompt(engine.style, benchmark.database(e.db_id), e) for e in open_examples]
     with path.open("a", encoding="utf-8") as file:
-        for position, completion in generation.generate(policy, prompts):
-            answer = _answer(open_examples[position], completion)
+        for written in engine.generate(prompts, decoding):
+            answer = _answer(open_examples[written.position], written.completion)
             file.write(json.dumps(asdict(answer), ensure_ascii=False) + "\n")
             file.flush()
             done[answer.index] = answer
@@ -79,6 +81,8 @@ def _answer(example: Example, completion: Completion) -> Answer:
         completion.prompt_tokens,
         completion.completion_tokens,
         completion.finished,
+        completion.cached_tokens,
+        completion.failure,
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
 from learnat.errors import LearnatError
+from learnat.inference.engines.chat_encoding import chat_text
 from learnat.training import hub
 from learnat.training.models import Policy
 from learnat.training.prompts import PromptStyle
@@ -46,19 +47,8 @@ def load(model: str) -> Policy:
 
 
 def prompt_ids(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Mapping[str, str]]) -> tuple[int, ...]:
-    """The messages by the tokenizer's chat template, up to where the answer begins.
-
-    A template without a system role gets that message at the head of the user's.
-    """
-    from jinja2 import TemplateError
-
-    try:
-        text = tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
-    except TemplateError:
-        system, user = messages
-        merged = {"role": "user", "content": f"{system['content']}\n\n{user['content']}"}
-        text = tokenizer.apply_chat_template([merged], tokenize=False, add_generation_prompt=True)
-    return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
+    """The messages by the tokenizer's chat template, up to where the answer begins."""
+    return tuple(tokenizer(chat_text(tokenizer, messages), add_special_tokens=False)["input_ids"])
 
 
 def _had(model: str, loader: Any, **settings: Any) -> Any:

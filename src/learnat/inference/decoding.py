@@ -14,22 +14,7 @@ import torch
 from torch import Tensor
 from transformers import LogitsProcessor, PreTrainedTokenizerBase, StoppingCriteria, StopStringCriteria
 
-
-@dataclass(frozen=True)
-class Decoding:
-    """Settings that all rows of a batch share.
-
-    Args:
-        max_new_tokens: tokens of a text, at most.
-        temperature: above 0; what sampled rows divide logits by.
-        top_p: in (0, 1]; sampled rows draw from the likeliest tokens that have this probability together.
-        stop: a text ends with this string, which it keeps, if not at its end token before; None: only there.
-    """
-
-    max_new_tokens: int
-    temperature: float = 1.0
-    top_p: float = 1.0
-    stop: str | None = None
+from learnat.inference.engines.base import Decoding
 
 
 @dataclass(frozen=True)

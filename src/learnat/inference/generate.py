@@ -2,61 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 
 import torch
 from transformers import GenerationConfig, StopStringCriteria
 
 from learnat.errors import LearnatError, nearest
-from learnat.inference.decoding import Decoding, Row, RowEnds, RowSampler
+from learnat.inference.decoding import Row, RowEnds, RowSampler
+from learnat.inference.engines.base import Completion, Decoding
 from learnat.training.logprobs import causal_lm
 from learnat.training.models import Policy
 
 DEVICES = ("auto", "cpu", "cuda")
 LONG_PROMPT = 512
 """Tokens from which a prompt's cache is allocated at once."""
-
-
-@dataclass(frozen=True)
-class Completion:
-    """What the policy wrote. ``finished`` says that it ended by itself, not at the token limit."""
-
-    text: str
-    prompt_tokens: int
-    completion_tokens: int
-    finished: bool
-
-
-@dataclass(frozen=True)
-class GreedyGeneration:
-    """Greedy decoding, ``batch_size`` prompts at a time, at most ``max_new_tokens`` tokens each.
-
-    ``device`` is ``auto`` (a GPU if there is one), ``cpu`` or ``cuda``; the policy is moved there.
-    """
-
-    batch_size: int = 64
-    max_new_tokens: int = 256
-    device: str = "auto"
-
-    def __post_init__(self) -> None:
-        check_device("inference.device", self.device)
-
-    def generate(self, policy: Policy, prompts: Sequence[Sequence[int]]) -> Iterator[tuple[int, Completion]]:
-        """Yield (position in ``prompts``, completion), longest prompts first, a batch at a time.
-
-        Sorting by length keeps padding small; starting with the longest shows a lack of memory at once.
-        """
-        was_training = policy.model.training
-        prepare(policy, self.device)
-        decoding = Decoding(self.max_new_tokens)
-        try:
-            order = sorted(range(len(prompts)), key=lambda i: -len(prompts[i]))
-            for start in range(0, len(order), self.batch_size):
-                batch = order[start : start + self.batch_size]
-                yield from zip(batch, complete(policy, [Row(tuple(prompts[i])) for i in batch], decoding), strict=True)
-        finally:
-            policy.model.train(was_training)
 
 
 def check_device(key: str, device: str) -> None:

@@ -12,8 +12,9 @@ from transformers import StopStringCriteria
 
 from learnat.errors import LearnatError
 from learnat.inference.batcher import Batcher
-from learnat.inference.decoding import Decoding, Row, stop_criteria
-from learnat.inference.generate import Completion, complete, prepare
+from learnat.inference.decoding import Row, stop_criteria
+from learnat.inference.engines.base import Completion, Decoding
+from learnat.inference.generate import complete, prepare
 from learnat.inference.step_models import Loaded, StepModel
 from learnat.synthesis.proposers.base import Request
 

@@ -196,7 +196,7 @@ class TransformersProposer(Proposer):
 
     def _running(self) -> ModelThread:
         """The thread that owns the model, which starts with the first call: a run from the cache reads no weights."""
-        from learnat.inference.decoding import Decoding
+        from learnat.inference.engines.base import Decoding
         from learnat.inference.model_thread import ModelThread
 
         with self._lock:

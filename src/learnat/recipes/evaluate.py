@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 
 from hydra.utils import instantiate
@@ -14,6 +16,7 @@ from learnat.errors import LearnatError
 from learnat.evaluation.predictions import read_predictions
 from learnat.evaluation.summary import make_scores
 from learnat.inference.answers import Answer, answer_of_sql, answer_split
+from learnat.recipes.engines import open_engine
 from learnat.recipes.measuring import Measuring, compare_scored, report
 from learnat.recipes.provenance import write_provenance
 from learnat.recipes.scoring import prediction_rows, progress_bar, write_json, write_jsonl
@@ -24,12 +27,12 @@ console = Console(soft_wrap=True)
 
 
 def evaluate(cfg: DictConfig) -> None:
-    """Score ``checkpoint`` or ``predictions`` on ``data.split``, and compare with ``compare_with`` if that is given.
+    """Score ``checkpoint``, a server's model or ``predictions`` on ``data.split``, and compare with ``compare_with``.
 
     Writes predictions.jsonl, metrics.json, table.md, table.tex and, for a comparison, comparison.json.
-    Raises ``LearnatError`` unless exactly one of the two is given.
+    Raises ``LearnatError`` unless exactly one of the three is given.
     """
-    if (cfg.checkpoint is None) == (cfg.predictions is None):
+    if cfg.checkpoint is not None and cfg.predictions is not None:
         raise LearnatError("Give what to score: checkpoint=FOLDER (asks a model) or predictions=FILE, and not both.")
     folder, split = Path(cfg.run_dir), cfg.data.split
     _check_engine(split, cfg.execute_on)
@@ -42,8 +45,8 @@ def evaluate(cfg: DictConfig) -> None:
         answers: Sequence[Answer] = _read_answers(benchmark, split, Path(cfg.predictions))
         write_provenance(folder, cfg, data_hash={split: benchmark.fingerprint(split)})
     else:
-        stage, schema_given = str(cfg.checkpoint), "full"
-        answers = _ask(cfg, benchmark, folder)
+        schema_given = "full"
+        stage, answers = _ask(cfg, benchmark, folder)
     with ExecutorPool(cfg.workers, max_rows=cfg.executor.max_rows) as pool:
         scored = measuring.score(answers, pool)
         before = None if others is None else measuring.score(others, pool)
@@ -80,12 +83,17 @@ def _read_answers(benchmark: Benchmark, split: str, path: Path) -> list[Answer]:
     return [answer_of_sql(e.index, predictions[e.index]) for e in benchmark.examples(split) if e.index in predictions]
 
 
-def _ask(cfg: DictConfig, benchmark: Benchmark, folder: Path) -> list[Answer]:
-    from learnat.training import models
-
-    models.prompt_style(cfg.checkpoint).check_samples(benchmark)
-    policy = models.load(cfg.checkpoint)
-    split = cfg.data.split
-    write_provenance(folder, cfg, data_hash={split: benchmark.fingerprint(split)}, prompt_hash=policy.style.hash)
-    with progress_bar(f"answering {split}", len(benchmark.examples(split)), console) as bar:
-        return answer_split(policy, benchmark, split, instantiate(cfg.inference), folder / "answers.jsonl", bar)
+def _ask(cfg: DictConfig, benchmark: Benchmark, folder: Path) -> tuple[str, list[Answer]]:
+    """What is asked, and its answers."""
+    split, decoding = cfg.data.split, instantiate(cfg.inference)
+    with closing(open_engine(cfg, benchmark)) as engine:
+        write_provenance(
+            folder,
+            cfg,
+            data_hash={split: benchmark.fingerprint(split)},
+            prompt_hash=engine.style.hash,
+            decoding=asdict(decoding),
+        )
+        with progress_bar(f"answering {split}", len(benchmark.examples(split)), console) as bar:
+            answers = answer_split(engine, benchmark, split, decoding, folder / "answers.jsonl", bar)
+        return str(cfg.checkpoint or engine.name), answers

@@ -19,11 +19,12 @@ from learnat.evaluation.scores import Verdict
 from learnat.evaluation.significance import compare
 from learnat.evaluation.table import score_markdown, score_table
 from learnat.inference.answers import Answer, answer_split
+from learnat.inference.engines.base import Decoding
 from learnat.sql.execution import ExecutorPool
 from learnat.sql.gold_results import GoldResults
 
 if TYPE_CHECKING:  # scores of a prediction file need no torch
-    from learnat.inference.generate import GreedyGeneration
+    from learnat.inference.engines.transformers import TransformersSettings
     from learnat.training.models import Policy
 
 
@@ -84,7 +85,8 @@ class Scorer:
         self,
         benchmark: Benchmark,
         splits: Sequence[str],
-        generation: GreedyGeneration,
+        engines: TransformersSettings,
+        decoding: Decoding,
         folder: Path,
         pool: ExecutorPool,
         timeout_s: float,
@@ -92,7 +94,8 @@ class Scorer:
     ) -> None:
         self.benchmark = benchmark
         self.splits = splits
-        self.generation = generation
+        self.engines = engines
+        self.decoding = decoding
         self.folder = folder
         self.pool = pool
         self.timeout_s = timeout_s
@@ -108,7 +111,7 @@ class Scorer:
             questions = len(self.benchmark.examples(split))
             path = self.folder / "answers" / f"{stage}-{split}.jsonl"
             with progress_bar(f"{stage}: answering {split}", questions, self._console) as bar:
-                answers = answer_split(policy, self.benchmark, split, self.generation, path, bar)
+                answers = answer_split(self.engines.over(policy), self.benchmark, split, self.decoding, path, bar)
             predictions = {answer.index: answer.sql for answer in answers}
             verdicts = score_execution(
                 self.benchmark, split, predictions, self.pool, self.timeout_s, gold_results=self.gold_results

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from rich.console import Console
 
 from learnat.benchmarks.types import Benchmark
 from learnat.recipes.devices import check_devices
+from learnat.recipes.engines import own_engine
 from learnat.recipes.given_trees import check_trees, trees_record
 from learnat.recipes.on_policy import held_out, is_on_policy, on_policy_source, without_held_out
 from learnat.recipes.provenance import keep_settings, write_provenance
@@ -59,7 +61,7 @@ def train(cfg: DictConfig) -> None:
         ranks.bind_gpu()
     check_start(cfg)
     models.check_available(cfg.model)
-    generation, packing = instantiate(cfg.inference), Packing(**cfg.packing)
+    engines, decoding, packing = own_engine(cfg), instantiate(cfg.inference), Packing(**cfg.packing)
     benchmark: Benchmark = instantiate(cfg.data.benchmark)
     style = PromptStyle(cfg.data.schema_style, cfg.data.samples)
     learnt, own = without_held_out(cfg, benchmark), held_out(cfg, benchmark) if is_on_policy(cfg) else None
@@ -74,17 +76,14 @@ def train(cfg: DictConfig) -> None:
     ranks.on_first(partial(keep_settings, folder, cfg, data_hash=data_hash, trees=digest))
     searched = _searched(cfg, given, learnt) if own is None or cfg.warm_start.checkpoint is None else None
     policy, done = _initial_policy(cfg, benchmark, style, searched)
-    known = {
-        "data_hash": data_hash,
-        "prompt_hash": policy.style.hash,
-        "decoding": OmegaConf.to_container(cfg.inference),
-    }
+    known = {"data_hash": data_hash, "prompt_hash": policy.style.hash, "decoding": asdict(decoding)}
     if searched is not None:
         known["trees"] = record or trees_record(searched.trees)
     ranks.on_first(partial(write_provenance, folder, cfg, **known))
     with ExecutorPool(cfg.workers, max_rows=cfg.executor.max_rows) as pool:
         gold_results = GoldResults(pool, Path(cfg.cache_dir))
-        scorer = Scorer(benchmark, cfg.data.eval_splits, generation, folder, pool, cfg.executor.timeout_s, gold_results)
+        timeout_s = cfg.executor.timeout_s
+        scorer = Scorer(benchmark, cfg.data.eval_splits, engines, decoding, folder, pool, timeout_s, gold_results)
         if done != "untrained" or cfg.score_untrained:
             ranks.on_first(partial(scorer.score, done, policy))
         for stage in stages_of(cfg):

@@ -1,0 +1,148 @@
+"""What every engine takes and gives: prompts, how they are decoded, and completions.
+
+Strategies (one greedy answer, votes over samples, repair) are written against ``Engine`` and know nothing else of
+models. Nothing here needs torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+from learnat.errors import LearnatError
+from learnat.synthesis.checks import check_count, check_number
+from learnat.training.prompts import PromptStyle
+
+Role = Literal["system", "user", "assistant"]
+
+
+@dataclass(frozen=True)
+class Message:
+    role: Role
+    content: str
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A chat whose next words are the model's.
+
+    Args:
+        messages: a system message if there is one, then the user's and the assistant's in turn; the last is the user's.
+        shared: how the first user's message begins, where other prompts begin alike: a database's schema. A local
+            engine computes keys and values of everything up to its end once for all of them.
+        begun: how the answer begins: the steps there are, to be gone on with. It is not part of the completion.
+    """
+
+    messages: tuple[Message, ...]
+    shared: str = ""
+    begun: str = ""
+
+    @property
+    def digest(self) -> str:
+        """Identifies the prompt's text: what seeds of samples and keys of caches are made from."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How text is drawn and where it ends.
+
+    Args:
+        max_new_tokens: tokens of a text, at most.
+        temperature: what logits are divided by before a token is drawn; 0: the likeliest token is taken.
+        top_p: in (0, 1]; tokens are drawn from the likeliest ones that have this probability together.
+        stop: a text ends with this string, which it keeps, if not at the model's end token before; None: only there.
+        seed: of all draws.
+
+    Raises ``LearnatError`` for a value that is not allowed.
+    """
+
+    max_new_tokens: int = 256
+    temperature: float = 0.0
+    top_p: float = 1.0
+    stop: str | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_count("inference.max_new_tokens", self.max_new_tokens)
+        check_number("inference.temperature", self.temperature, least=0.0)
+        check_number("inference.top_p", self.top_p, least=0.0)
+        if not 0.0 < self.top_p <= 1.0:
+            raise LearnatError(f"inference.top_p={self.top_p} must be above 0 and at most 1.")
+
+    def sample_seed(self, prompt: Prompt, sample: int) -> int | None:
+        """The seed of the ``sample``-th text after ``prompt``; None where nothing is drawn.
+
+        It depends on nothing else, so that a sample is the same whatever else is asked for beside it or before.
+        """
+        if not self.temperature:
+            return None
+        return int(hashlib.sha256(f"{self.seed} {sample} {prompt.digest}".encode()).hexdigest()[:15], 16)
+
+
+@dataclass(frozen=True)
+class Completion:
+    """What a model wrote after a prompt.
+
+    ``cached_tokens`` are those of ``prompt_tokens`` that were not computed for this completion, ``completion_tokens``
+    count the end token. ``finished``: the text ended by itself, not at the token limit. ``failure`` says why there is
+    no text, where a server or the context's length is the reason.
+    """
+
+    text: str
+    prompt_tokens: int
+    completion_tokens: int
+    finished: bool
+    cached_tokens: int = 0
+    failure: str | None = None
+
+
+@dataclass(frozen=True)
+class Written:
+    """``completion`` is the ``sample``-th one of the prompt at ``position`` among those that were given."""
+
+    position: int
+    sample: int
+    completion: Completion
+
+
+class Engine(Protocol):
+    """A model that is ready to write. Close it after use: ``with contextlib.closing(engine): …``."""
+
+    name: str
+    """What tables call it."""
+    identity: str
+    """Tells one model from another: answers kept on disk must not be taken for another one's."""
+    style: PromptStyle
+    """How prompts show a database."""
+
+    def generate(
+        self, prompts: Sequence[Prompt], decoding: Decoding, samples: Sequence[int] = (0,)
+    ) -> Iterator[Written]:
+        """Every one of ``samples`` of every prompt, in the order they are done in.
+
+        ``samples`` are indices: (0, 1, 2) first and (3, 4) later are five different texts of a prompt, and the same
+        five as of (0, 1, 2, 3, 4) at once, as far as the engine can repeat its draws. At temperature 0 all are alike.
+
+        Raises ``LearnatError`` where the model cannot go on; what was yielded until then stands.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of the model, or of the connection to it."""
+        ...
+
+
+class EngineSettings(Protocol):
+    """A member of the config group ``engine``."""
+
+    def open(self, checkpoint: str | Path | None, style: PromptStyle) -> Engine:
+        """The engine over the folder ``checkpoint``, which knows its own style, or one without, with ``style``.
+
+        Raises ``LearnatError`` where one of the two is not what the engine needs.
+        """
+        ...
