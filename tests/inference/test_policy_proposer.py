@@ -18,7 +18,7 @@ from hydra.utils import instantiate
 
 from learnat.benchmarks.types import Example
 from learnat.errors import LearnatError
-from learnat.inference import chat_models, model_thread
+from learnat.inference import chat_models, writer
 from learnat.inference.decoding import Row
 from learnat.inference.engines.base import Completion
 from learnat.inference.parse import NO_SQL, NO_SUB_QUESTION
@@ -118,7 +118,8 @@ def test_the_policy_sees_what_it_saw_in_training_and_no_gold(checkpoint: Path) -
     trained = encoder.prompt(database, asked.example)
     for step in STEPS[:2]:
         trained += encoder.step(step, last=False)
-    assert loaded.prompt(asked, model.content(asked)) == trained
+    prompt = loaded.prompt(asked, model.content(asked))
+    assert prompt.ids == trained and prompt.ids[: prompt.shared] == encoder.database(database)
     other = replace(asked, example=replace(asked.example, gold_sql="SELECT 1"))
     assert model.content(other) == model.content(asked)
     assert "FROM singer" not in str(model.content(request()))
@@ -174,7 +175,7 @@ def test_a_closed_proposer_answers_no_more(checkpoint: Path) -> None:
 
 def test_a_batch_without_memory_is_halved(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
-    complete = model_thread.complete
+    complete = writer.complete_sharing
 
     def short_of_memory(policy: Any, rows: Sequence[Row], *args: Any) -> list[Completion]:
         sizes.append(len(rows))
@@ -182,7 +183,7 @@ def test_a_batch_without_memory_is_halved(checkpoint: Path, monkeypatch: pytest.
             raise torch.OutOfMemoryError
         return complete(policy, rows, *args)
 
-    monkeypatch.setattr(model_thread, "complete", short_of_memory)
+    monkeypatch.setattr(writer, "complete_sharing", short_of_memory)
     most = 3
     expected = TransformersProposer(checkpoint)
     proposer = TransformersProposer(checkpoint)
@@ -273,18 +274,6 @@ def test_a_chat_model_gives_one_reply_a_call(
     again = TransformersProposer(model=str(chat_model), cache=tmp_path / "replies", temperature=0.1)
     assert [tree.nodes for tree in trees(few, again, tmp_path / "2")] == [tree.nodes for tree in found]
     assert again._thread is None
-
-
-def test_a_template_without_a_system_role_gets_one_message(chat_model: Path) -> None:
-    tokenizer = models.AutoTokenizer.from_pretrained(chat_model)
-    tokenizer.chat_template = (
-        "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no system role') }}{% endif %}"
-        "<{{ m.role }}>{{ m.content }}{% endfor %}"
-    )
-    ids = chat_models.prompt_ids(
-        tokenizer, [{"role": "system", "content": "SELECT"}, {"role": "user", "content": "singer"}]
-    )
-    assert tokenizer.decode(ids) == "<user>SELECT\n\nsinger"
 
 
 def test_a_folder_without_a_model_is_not_to_be_downloaded(tmp_path: Path) -> None:

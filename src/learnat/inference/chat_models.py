@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from learnat.errors import LearnatError
-from learnat.inference.engines.chat_encoding import chat_text
 from learnat.training import hub
 from learnat.training.models import Policy
 from learnat.training.prompts import PromptStyle
@@ -44,11 +42,6 @@ def load(model: str) -> Policy:
         base_model=model,
         source=identity(model),
     )
-
-
-def prompt_ids(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Mapping[str, str]]) -> tuple[int, ...]:
-    """The messages by the tokenizer's chat template, up to where the answer begins."""
-    return tuple(tokenizer(chat_text(tokenizer, messages), add_special_tokens=False)["input_ids"])
 
 
 def _had(model: str, loader: Any, **settings: Any) -> Any:

@@ -19,10 +19,15 @@ from learnat.inference.engines.base import Decoding
 
 @dataclass(frozen=True)
 class Row:
-    """One text to be written. ``seed`` is that of its draws; None: it is decoded greedily."""
+    """One text to be written.
+
+    ``seed`` is that of its draws; None: it is decoded greedily. ``shared``: how many ids of the prompt, not all of
+    them, other prompts may begin with too.
+    """
 
     prompt: tuple[int, ...]
     seed: int | None = None
+    shared: int = 0
 
 
 class RowSampler(LogitsProcessor):

@@ -50,7 +50,7 @@ def complete(
         stop: of ``decoding.stop``, see ``stop_criteria``.
         cancelled: asked at every token; once it says so, what is written so far is returned.
     """
-    room = [min(decoding.max_new_tokens, policy.context_length - len(row.prompt)) for row in rows]
+    room = rooms(policy, rows, decoding)
     fitting = [i for i in range(len(rows)) if room[i] > 0]
     completions = [Completion("", len(row.prompt), 0, False) for row in rows]
     if fitting:
@@ -58,6 +58,11 @@ def complete(
         for i, completion in zip(fitting, _generate(policy, chosen, limits, decoding, stop, cancelled), strict=True):
             completions[i] = completion
     return completions
+
+
+def rooms(policy: Policy, rows: Sequence[Row], decoding: Decoding) -> list[int]:
+    """How many tokens each row may get; none, or less, where its prompt fills the context."""
+    return [min(decoding.max_new_tokens, policy.context_length - len(row.prompt)) for row in rows]
 
 
 @torch.inference_mode()
@@ -100,11 +105,12 @@ def _generate(
     finally:
         policy.model.generation_config = shipped
     written = zip(rows, out[:, width:].tolist(), ends.lengths(), strict=True)
-    return [_completion(policy, row, tokens[:length], stopped) for row, tokens, (length, stopped) in written]
+    return [completion_of(policy, row, tokens[:length], stopped) for row, tokens, (length, stopped) in written]
 
 
-def _completion(policy: Policy, row: Row, tokens: list[int], stopped: bool) -> Completion:
+def completion_of(policy: Policy, row: Row, tokens: Sequence[int], stopped: bool, cached: int = 0) -> Completion:
+    """What ``tokens`` say up to the first end token. ``stopped``: they end with the stop string."""
     end = next((i for i, token in enumerate(tokens) if token in policy.end_tokens), None)
     answer = tokens[:end]
     ended = end is not None
-    return Completion(policy.tokenizer.decode(answer), len(row.prompt), len(answer) + ended, ended or stopped)
+    return Completion(policy.tokenizer.decode(answer), len(row.prompt), len(answer) + ended, ended or stopped, cached)

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-from transformers import StopStringCriteria
-
 from learnat.errors import LearnatError
 from learnat.inference.batcher import Batcher
-from learnat.inference.decoding import Row, stop_criteria
+from learnat.inference.decoding import Row
 from learnat.inference.engines.base import Completion, Decoding
-from learnat.inference.generate import complete, prepare
 from learnat.inference.step_models import Loaded, StepModel
+from learnat.inference.writer import BatchWriter
 from learnat.synthesis.proposers.base import Request
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -33,8 +27,7 @@ class Question:
 class ModelThread:
     """Loads ``model`` at the first question and completes batches of at most ``batch_size`` rows.
 
-    A batch that a GPU has no memory for is halved, and so are those after it. Whatever else fails, loading included,
-    ends the thread: everyone who asks gets one ``LearnatError``.
+    Whatever fails, loading included, ends the thread: everyone who asks gets one ``LearnatError``.
     """
 
     def __init__(self, model: StepModel, decoding: Decoding, batch_size: int, device: str) -> None:
@@ -42,7 +35,7 @@ class ModelThread:
         self._decoding = decoding
         self._device = device
         self._loaded: Loaded | None = None
-        self._stop: StopStringCriteria | None = None
+        self._writer: BatchWriter | None = None
         # Characters stand for tokens: the tokenizer is the owning thread's.
         self._batcher: Batcher[Question, Completion] = Batcher(self._answer, batch_size, lambda q: len(str(q.content)))
 
@@ -53,13 +46,14 @@ class ModelThread:
     def close(self) -> None:
         """Fail all who wait with ``Closed``; a batch under way ends at its next token. Then the weights are let go."""
         self._batcher.close()
-        self._loaded = None
+        self._loaded = self._writer = None
 
     def _answer(self, questions: Sequence[Question]) -> list[Completion]:
         try:
             loaded = self._loaded = self._loaded or self._load()
             prompts = {id(q.content): loaded.prompt(q.request, q.content) for q in _distinct(questions)}
-            return self._complete(loaded, [Row(prompts[id(q.content)], q.seed) for q in questions])
+            rows = [Row(prompts[id(q.content)].ids, q.seed, prompts[id(q.content)].shared) for q in questions]
+            return self._write(rows)
         except LearnatError:
             raise
         except Exception as error:
@@ -67,25 +61,15 @@ class ModelThread:
 
     def _load(self) -> Loaded:
         loaded = self._model.load()
-        prepare(loaded.policy, self._device)
-        self._stop = stop_criteria(loaded.policy.tokenizer, self._model.stop)
+        self._writer = BatchWriter(loaded.policy, self._batcher.size, self._device)
+        self._writer.start()
         return loaded
 
-    def _complete(self, loaded: Loaded, rows: Sequence[Row]) -> list[Completion]:
-        try:
-            return complete(loaded.policy, rows, self._decoding, self._stop, lambda: self._batcher.closed)
-        except torch.OutOfMemoryError as error:
-            if len(rows) == 1:
-                raise LearnatError(
-                    f"The GPU has no memory for a single prompt of {len(rows[0].prompt)} tokens: use a smaller model, "
-                    "fewer sample values of columns, or proposer.device=cpu."
-                ) from error
-        # Out of the handler: the error's traceback holds the tensors that there was no memory for.
-        torch.cuda.empty_cache()
-        half = len(rows) // 2
-        self._batcher.size = min(self._batcher.size, half)
-        log.warning("The GPU has no memory for %d sequences at once: going on with %d.", len(rows), half)
-        return self._complete(loaded, rows[:half]) + self._complete(loaded, rows[half:])
+    def _write(self, rows: Sequence[Row]) -> list[Completion]:
+        assert self._writer is not None, "it comes with the model"
+        completions = self._writer.write(rows, self._decoding, lambda: self._batcher.closed)
+        self._batcher.size = self._writer.size
+        return completions
 
 
 def _distinct(questions: Sequence[Question]) -> list[Question]:

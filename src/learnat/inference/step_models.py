@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from learnat.benchmarks.types import Benchmark, Database
+from learnat.inference.engines.base import Message, Prompt
+from learnat.inference.engines.chat_encoding import ChatEncoder, EncodedPrompt
 from learnat.inference.parse import NO_SQL, NO_SUB_QUESTION, parse_answer
+from learnat.inference.prompts import question_prompt
 from learnat.synthesis.demonstrations import DemonstrationPool
 from learnat.synthesis.proposers.base import Request
 from learnat.synthesis.proposers.cache import Reply
@@ -26,10 +29,10 @@ ENDED = "answer ended"
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model in memory, and its prompt for a request and the content of it, as token ids."""
+    """A model in memory, and its prompt for a request and the content of it."""
 
     policy: Policy
-    prompt: Callable[[Request, Any], tuple[int, ...]]
+    prompt: Callable[[Request, Any], EncodedPrompt]
 
 
 class StepModel(ABC):
@@ -102,14 +105,13 @@ class TrainedPolicy(StepModel):
 
     def load(self) -> Loaded:
         from learnat.training import models
-        from learnat.training.encoding import PromptEncoder
 
         policy = models.load(self.checkpoint)
-        encoder = PromptEncoder(policy.tokenizer, policy.style)
+        encoder = ChatEncoder(policy.tokenizer)
 
-        def prompt(request: Request, content: Any) -> tuple[int, ...]:
-            steps = (encoder.step(step, last=False) for step in request.path)
-            return sum(steps, start=encoder.prompt(_database(request), request.example))
+        def prompt(request: Request, content: Any) -> EncodedPrompt:
+            asked = question_prompt(policy.style, _database(request), request.example)
+            return encoder.encode(replace(asked, begun="".join(map(step_text, request.path))))
 
         return Loaded(policy, prompt)
 
@@ -154,9 +156,11 @@ class ChatModel(StepModel):
         from learnat.inference import chat_models
 
         policy = chat_models.load(self.model)
+        encoder = ChatEncoder(policy.tokenizer)
 
-        def prompt(request: Request, content: Any) -> tuple[int, ...]:
-            return chat_models.prompt_ids(policy.tokenizer, content)
+        def prompt(request: Request, content: Any) -> EncodedPrompt:
+            messages = tuple(Message(**message) for message in content)
+            return encoder.encode(Prompt(messages, shared=self.chat.schema_text(request)))
 
         return Loaded(policy, prompt)
 

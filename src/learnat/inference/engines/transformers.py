@@ -6,13 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from transformers import StopStringCriteria
-
 from learnat.errors import LearnatError
-from learnat.inference.decoding import Row, stop_criteria
+from learnat.inference.decoding import Row
 from learnat.inference.engines.base import Decoding, Prompt, Written
 from learnat.inference.engines.chat_encoding import ChatEncoder
-from learnat.inference.generate import check_device, complete, prepare
+from learnat.inference.generate import check_device
+from learnat.inference.writer import BatchWriter
 from learnat.synthesis.checks import check_count
 from learnat.training import models
 from learnat.training.models import Policy
@@ -21,13 +20,14 @@ from learnat.training.prompts import PromptStyle
 
 @dataclass(frozen=True)
 class TransformersSettings:
-    """Texts are written ``batch_size`` at a time on ``device``: ``auto`` (a GPU if there is one), ``cpu`` or ``cuda``.
+    """How a policy writes: see ``BatchWriter``, whose ``size`` is ``batch_size``.
 
     Raises ``LearnatError`` for a value that is not allowed here.
     """
 
     batch_size: int = 64
     device: str = "auto"
+    shared_prefix: bool = True
 
     def __post_init__(self) -> None:
         check_count("engine.batch_size", self.batch_size)
@@ -43,21 +43,19 @@ class TransformersSettings:
 
     def over(self, policy: Policy) -> TransformersEngine:
         """The engine over a policy that is in memory already. Only while it writes is the policy its own."""
-        return TransformersEngine(policy, self.batch_size, self.device)
+        return TransformersEngine(policy, BatchWriter(policy, self.batch_size, self.device, self.shared_prefix))
 
 
 class TransformersEngine:
-    """Writes batches of texts, those after the longest prompts first: what has no room shows at once."""
+    """Writes batches of texts, prompts that begin alike side by side, and of these the longest first."""
 
-    def __init__(self, policy: Policy, batch_size: int, device: str) -> None:
+    def __init__(self, policy: Policy, writer: BatchWriter) -> None:
         self.policy = policy
         self.name = policy.name
         self.identity = policy.source
         self.style = policy.style
-        self._batch_size = batch_size
-        self._device = device
+        self._writer = writer
         self._encoder = ChatEncoder(policy.tokenizer)
-        self._stops: dict[str | None, StopStringCriteria | None] = {}
 
     def close(self) -> None:
         """The policy stays with whoever gave it."""
@@ -66,21 +64,35 @@ class TransformersEngine:
         self, prompts: Sequence[Prompt], decoding: Decoding, samples: Sequence[int] = (0,)
     ) -> Iterator[Written]:
         was_training = self.policy.model.training
-        prepare(self.policy, self._device)
-        encoded = [self._encoder.encode(prompt) for prompt in prompts]
-        order = sorted(range(len(prompts)), key=lambda i: -len(encoded[i].ids))
-        wanted = [(i, sample) for i in order for sample in samples]
+        self._writer.start()
         try:
-            for start in range(0, len(wanted), self._batch_size):
-                batch = wanted[start : start + self._batch_size]
-                rows = [Row(encoded[i].ids, decoding.sample_seed(prompts[i], sample)) for i, sample in batch]
-                completions = complete(self.policy, rows, decoding, self._stop(decoding.stop))
-                for (i, sample), completion in zip(batch, completions, strict=True):
-                    yield Written(i, sample, completion)
+            waiting = self._rows(prompts, decoding, samples)
+            while waiting:
+                batch, waiting = waiting[: self._writer.size], waiting[self._writer.size :]
+                completions = self._writer.write([row for _, _, row in batch], decoding)
+                for (position, sample, _), completion in zip(batch, completions, strict=True):
+                    yield Written(position, sample, completion)
         finally:
+            self._writer.release()
             self.policy.model.train(was_training)
 
-    def _stop(self, stop: str | None) -> StopStringCriteria | None:
-        if stop not in self._stops:
-            self._stops[stop] = stop_criteria(self.policy.tokenizer, stop)
-        return self._stops[stop]
+    def _rows(
+        self, prompts: Sequence[Prompt], decoding: Decoding, samples: Sequence[int]
+    ) -> list[tuple[int, int, Row]]:
+        """What is to be written, in this order: those of a longest prompt first, so that a lack of memory shows."""
+        encoded = [self._encoder.encode(prompt) for prompt in prompts]
+        longest: dict[tuple[int, ...], int] = {}
+        for prompt in encoded:
+            beginning = prompt.ids[: prompt.shared]
+            longest[beginning] = max(longest.get(beginning, 0), len(prompt.ids))
+
+        def key(position: int) -> tuple[int, tuple[int, ...], int]:
+            prompt = encoded[position]
+            beginning = prompt.ids[: prompt.shared]
+            return -longest[beginning], beginning, -len(prompt.ids)
+
+        return [
+            (i, sample, Row(encoded[i].ids, decoding.sample_seed(prompts[i], sample), encoded[i].shared))
+            for i in sorted(range(len(prompts)), key=key)
+            for sample in samples
+        ]

@@ -95,11 +95,15 @@ class ChatPrompt:
                 raise LearnatError(f"proposer.{key}={value!r} is unknown. {nearest(str(value), known)}")
         check_number("proposer.samples", self.samples, least=0)
 
+    def schema_text(self, request: Request) -> str:
+        """How the user's message begins, for all questions about one database."""
+        schema = serialize(request.schema, self.schema_style, self.samples, request.example.db_id)
+        return f"Database schema:\n{schema}"
+
     def messages(self, request: Request, demonstrations: Sequence[Demonstration] = ()) -> list[dict[str, str]]:
         """The messages, in the form that chat servers and chat templates take."""
         example = request.example
-        schema = serialize(request.schema, self.schema_style, self.samples, example.db_id)
-        parts = [f"Database schema:\n{schema}"]
+        parts = [self.schema_text(request)]
         parts += [_demonstration_text(demonstration) for demonstration in demonstrations]
         parts.append(_question_text(example.question, example.evidence))
         if self.sees_gold:
