@@ -53,7 +53,9 @@ def test_batches_and_what_is_asked_before_change_no_sample(policy: Policy) -> No
 
 def test_greedy_samples_are_alike_and_chats_go_on(policy: Policy) -> None:
     prompts = chats(2)
-    prompts += [Prompt((*prompts[0].messages, Message("assistant", "SELECT 1;"), Message("user", "No."))),]
+    prompts += [
+        Prompt((*prompts[0].messages, Message("assistant", "SELECT 1;"), Message("user", "No."))),
+    ]
     prompts += [Prompt(prompts[0].messages, prompts[0].shared, begun="-- How many singers?\n")]
     found = texts(TransformersSettings(64, "cpu"), policy, prompts, Decoding(8), (0, 3))
     assert all(found[i, 0] == found[i, 3] for i in range(4))
@@ -75,7 +77,7 @@ def test_what_a_policy_needs(tmp_path: Path) -> None:
         TransformersSettings().open(None, PromptStyle())
     with pytest.raises(LearnatError, match="is not a LearNAT checkpoint"):
         TransformersSettings().open(tmp_path, PromptStyle())
-    with pytest.raises(LearnatError, match="engine.batch_size=0 must be"):
+    with pytest.raises(LearnatError, match=r"engine\.batch_size=0 must be"):
         TransformersSettings(batch_size=0)
 
 
