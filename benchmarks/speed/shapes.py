@@ -50,6 +50,7 @@ SHAPES = {
     for shape in (
         Shape("7b", 3584, 28, 28, 4, 18944, 152064),  # Qwen2.5-7B
         Shape("1.5b", 1536, 28, 12, 2, 8960, 151936),  # Qwen2.5-1.5B, its embeddings untied
+        Shape("embedded", 192, 4, 6, 6, 512, 3072),  # model=tiny, its embeddings untied
         Shape("tiny", 64, 2, 4, 2, 128, 1024, scale=0.05),
     )
 }

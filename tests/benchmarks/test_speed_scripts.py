@@ -51,3 +51,10 @@ def test_sft_on_tokenised_tries(tmp_path: Path) -> None:
     run("speed/tokenised.py", str(tries), "data.limit=16", f"cache_dir={tmp_path}", "workers=1")
     run("sft.py", "--shape", "tiny", "--data", str(tries), "--out", str(tmp_path))
     assert {row["side"] for row in rows(tmp_path / "sft.csv")} == {"packed", "padded"}
+
+
+def test_the_prefix_cache_beside_generate() -> None:
+    said = run("prefix_cache.py", "--shape", "tiny", "--databases", "1", "--tokens", "4")
+    assert "20/20" in said  # equal texts
+    (error,) = re.findall(r"relative error at most (\S+)", said)
+    assert float(error) < 1e-5

@@ -1,0 +1,216 @@
+"""The shared-prefix cache in batched generation, beside transformers' own generate on the same prompts.
+
+    python benchmarks/prefix_cache.py [--shape 7b] [--databases 16] [--batch 64 256]
+
+Made-up databases with a schema of 1,500 tokens and 20 questions each, random weights, greedy decoding of a fixed number
+of tokens. Both sides sort and cut the prompts into the same batches. "Prefill" is the time until every question has its
+first token, "decoding" the tokens a second after that, "end to end" the questions a second for whole answers. Then
+answers of the uncached side are fed to both, and their log-probs compared. KEY=VALUE arguments, which ``make bench``
+gives to every script, are ignored.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from speed.clock import attempt, free
+from speed.report import heading, quiet
+from speed.shapes import SHAPES, Shape, random_model
+
+from learnat.inference.decoding import Row
+from learnat.inference.engines.base import Completion, Decoding
+from learnat.inference.generate import prepare
+from learnat.inference.prefix_cache import PrefixCache, shared_prompts
+from learnat.inference.prefix_decoding import DecodeStep, read_prompts
+from learnat.inference.writer import BatchWriter
+from learnat.training.models import Policy
+from learnat.training.prompts import PromptStyle
+from learnat.training.tokenizer import train_tokenizer
+
+SCHEMA, QUESTION, QUESTIONS = 1500, (30, 60), 20
+"""Tokens of a schema, of a question (from, to), and questions of a database."""
+
+FIRST_TOKEN = 3
+"""The first id that is not a special token's."""
+
+ROWS_CHECKED = 8
+"""Answers whose log-probs are compared."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Seconds for all questions: until their first tokens, and for whole answers. ``size``: of the last batch."""
+
+    prefill_s: float
+    whole_s: float
+    size: int
+    completions: Sequence[Completion]
+
+
+def policy_of(shape: Shape, device: torch.device) -> Policy:
+    """A policy that never ends an answer by itself, so that all answers have as many tokens."""
+    rng = random.Random(0)
+    words = ("".join(rng.choices("etaoinshrdlu", k=rng.randint(2, 6))) for _ in range(20_000))
+    tokenizer = train_tokenizer([" ".join(words)], min(shape.vocabulary, 4096))
+    # On a CPU texts are compared: every token is to have one.
+    model = random_model(replace(shape, vocabulary=len(tokenizer)) if device.type == "cpu" else shape, device)
+    model.requires_grad_(False)
+    model.lm_head.weight[tokenizer.eos_token_id] = 0.0  # a logit of 0 is never the highest of so many
+    model.generation_config.eos_token_id = None
+    return Policy(shape.name, model, tokenizer, PromptStyle(), 32768, "sdpa", None, shape.name)
+
+
+def questions(databases: int, vocabulary: int) -> list[Row]:
+    """Those of one database side by side, as the engine sorts them."""
+    rng = random.Random(0)
+
+    def ids(count: int) -> tuple[int, ...]:
+        return tuple(rng.randrange(FIRST_TOKEN, vocabulary) for _ in range(count))
+
+    rows = []
+    for _ in range(databases):
+        schema = ids(SCHEMA)
+        asked = [ids(rng.randint(*QUESTION)) for _ in range(QUESTIONS)]
+        rows += [Row(schema + question, None, SCHEMA) for question in sorted(asked, key=len, reverse=True)]
+    return rows
+
+
+def answered(policy: Policy, rows: Sequence[Row], tokens: int, size: int, shared: bool) -> tuple[float, int, list[Completion]]:
+    """Seconds, the size of the last batch (less than ``size`` where memory was short), and the completions."""
+    writer = BatchWriter(policy, size, policy.model.device.type, shared)
+    writer.start()
+    completions: list[Completion] = []
+    _wait(policy)
+    begun = time.perf_counter()
+    while len(completions) < len(rows):
+        completions += writer.write(rows[len(completions) : len(completions) + writer.size], Decoding(tokens))
+    _wait(policy)
+    seconds = time.perf_counter() - begun
+    writer.release()
+    return seconds, writer.size, completions
+
+
+def measure(policy: Policy, rows: Sequence[Row], tokens: int, size: int, shared: bool) -> Measured:
+    answered(policy, rows[: min(size, len(rows))], 2, size, shared)  # libraries choose their kernels
+    prefill_s, _, _ = answered(policy, rows, 1, size, shared)
+    whole_s, last, completions = answered(policy, rows, tokens, size, shared)
+    return Measured(prefill_s, whole_s, last, completions)
+
+
+def _wait(policy: Policy) -> None:
+    if policy.model.device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def logprob_errors(policy: Policy, rows: Sequence[Row], tokens: int) -> list[float]:
+    """For each row the relative error of a made-up answer's log-prob, cached against the whole sequence at once."""
+    rng, vocabulary = random.Random(1), policy.model.config.vocab_size
+    answers = {row.prompt: [rng.randrange(FIRST_TOKEN, vocabulary) for _ in range(tokens)] for row in rows}
+    whole, cached = whole_logprobs(policy, answers), cached_logprobs(policy, rows, answers)
+    return [abs(cached[row.prompt] / whole[row.prompt] - 1) for row in rows]
+
+
+Answers = dict[tuple[int, ...], list[int]]
+LogProbs = dict[tuple[int, ...], float]
+
+
+@torch.inference_mode()
+def whole_logprobs(policy: Policy, answers: Answers) -> LogProbs:
+    """By one pass over prompt and answer, one sequence at a time."""
+    prepare(policy, policy.model.device.type)
+    found = {}
+    for prompt, answer in answers.items():
+        ids = torch.tensor([[*prompt, *answer]], device=policy.model.device)
+        output = policy.model(input_ids=ids, use_cache=False, logits_to_keep=len(answer) + 1)
+        logprobs = output.logits[0, :-1].float().log_softmax(-1)
+        found[prompt] = float(logprobs.gather(-1, ids[0, -len(answer) :, None]).sum())
+    return found
+
+
+@torch.inference_mode()
+def cached_logprobs(policy: Policy, rows: Sequence[Row], answers: Answers) -> LogProbs:
+    """By the steps that decoding takes, all rows together."""
+    writer = BatchWriter(policy, len(rows), policy.model.device.type)
+    writer.start()
+    prompts = shared_prompts(rows, PrefixCache(), policy.model)
+    given = torch.tensor([answers[prompt] for prompt in prompts.ids], device=policy.model.device)
+    logits, key_values = read_prompts(policy.model, prompts)
+    step = DecodeStep(policy, prompts, key_values, range(len(prompts.ids)), given.shape[1])
+    total = torch.zeros(len(given), device=given.device)
+    for tokens in given.T:
+        total += logits.log_softmax(-1).gather(-1, tokens[:, None])[:, 0]
+        logits = step(tokens)
+    writer.release()
+    return dict(zip(prompts.ids, total.tolist(), strict=True))
+
+
+def main() -> None:
+    args = arguments()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    console = Console(width=150, highlight=False)
+    quiet()
+    policy = policy_of(SHAPES[args.shape], device)
+    rows = questions(args.databases, policy.model.config.vocab_size)
+    console.print(f"{heading(device)}; shape {args.shape}, {len(rows)} questions of {args.databases} databases")
+    table = Table(title=f"Schemas of {SCHEMA} tokens, {QUESTIONS} questions each, answers of {args.tokens} tokens")
+    for name in ("batch", "side", "prefill s", "×", "decoding tokens/s", "×", "questions/s", "×", "equal texts"):
+        table.add_column(name, justify="right")
+    for size in args.batch:
+        found = {}
+        for side, shared in (("cached", True), ("whole", False)):
+            found[side] = attempt(partial(measure, policy, rows, args.tokens, size, shared))
+            free(compiled=False)
+        for side, one in found.items():
+            table.add_row(*cells(size, side, one, found["whole"], len(rows), args.tokens))
+    console.print(table)
+    errors = logprob_errors(policy, rows[:ROWS_CHECKED], args.tokens)
+    console.print(f"log-probs of answers, cached against whole: relative error at most {max(errors):.1e}")
+
+
+def cells(size: int, side: str, one: Measured | str, base: Measured | str, questions: int, tokens: int) -> list[str]:
+    if isinstance(one, str):
+        return [str(size), side, one]
+    decoding = _decoding(one, questions, tokens)
+    values = [f"{one.prefill_s:.3f}", f"{decoding:,.0f}", f"{questions / one.whole_s:.1f}"]
+    ratios, equal = ["–"] * 3, "–"
+    if isinstance(base, Measured):
+        faster = (
+            base.prefill_s / one.prefill_s,
+            decoding / _decoding(base, questions, tokens),
+            base.whole_s / one.whole_s,
+        )
+        ratios = [f"{ratio:.2f}" for ratio in faster]
+        equal = f"{sum(a.text == b.text for a, b in zip(one.completions, base.completions, strict=True))}/{questions}"
+    batch = str(size) if one.size == size else f"{size} → {one.size}"
+    return [batch, side, *(cell for pair in zip(values, ratios, strict=True) for cell in pair), equal]
+
+
+def _decoding(one: Measured, questions: int, tokens: int) -> float:
+    """Tokens a second after the first ones."""
+    return questions * (tokens - 1) / (one.whole_s - one.prefill_s)
+
+
+def arguments() -> argparse.Namespace:
+    on_gpu = torch.cuda.is_available()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--shape", choices=sorted(SHAPES), default="7b" if on_gpu else "embedded")
+    parser.add_argument("--databases", type=int, default=26 if on_gpu else 3)
+    parser.add_argument("--batch", type=int, nargs="+", default=[64, 256] if on_gpu else [20])
+    parser.add_argument("--tokens", type=int, default=64, help="tokens of an answer")
+    parser.add_argument("ignored", nargs="*", metavar="KEY=VALUE")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
