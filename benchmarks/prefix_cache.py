@@ -71,7 +71,7 @@ def policy_of(shape: Shape, device: torch.device) -> Policy:
     return Policy(shape.name, model, tokenizer, PromptStyle(), 32768, "sdpa", None, shape.name)
 
 
-def questions(databases: int, vocabulary: int) -> list[Row]:
+def questions(databases: int, schema_tokens: int, vocabulary: int) -> list[Row]:
     """Those of one database side by side, as the engine sorts them."""
     rng = random.Random(0)
 
@@ -80,13 +80,15 @@ def questions(databases: int, vocabulary: int) -> list[Row]:
 
     rows = []
     for _ in range(databases):
-        schema = ids(SCHEMA)
+        schema = ids(schema_tokens)
         asked = [ids(rng.randint(*QUESTION)) for _ in range(QUESTIONS)]
-        rows += [Row(schema + question, None, SCHEMA) for question in sorted(asked, key=len, reverse=True)]
+        rows += [Row(schema + question, None, schema_tokens) for question in sorted(asked, key=len, reverse=True)]
     return rows
 
 
-def answered(policy: Policy, rows: Sequence[Row], tokens: int, size: int, shared: bool) -> tuple[float, int, list[Completion]]:
+def answered(
+    policy: Policy, rows: Sequence[Row], tokens: int, size: int, shared: bool
+) -> tuple[float, int, list[Completion]]:
     """Seconds, the size of the last batch (less than ``size`` where memory was short), and the completions."""
     writer = BatchWriter(policy, size, policy.model.device.type, shared)
     writer.start()
@@ -160,10 +162,11 @@ def main() -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     console = Console(width=150, highlight=False)
     quiet()
-    policy = policy_of(SHAPES[args.shape], device)
-    rows = questions(args.databases, policy.model.config.vocab_size)
+    shape = SHAPES[args.shape]
+    policy, schema_tokens = policy_of(shape, device), round(SCHEMA * shape.scale)
+    rows = questions(args.databases, schema_tokens, policy.model.config.vocab_size)
     console.print(f"{heading(device)}; shape {args.shape}, {len(rows)} questions of {args.databases} databases")
-    table = Table(title=f"Schemas of {SCHEMA} tokens, {QUESTIONS} questions each, answers of {args.tokens} tokens")
+    table = Table(title=f"Schemas of {schema_tokens} tokens, {QUESTIONS} questions each, answers of {args.tokens} tokens")
     for name in ("batch", "side", "prefill s", "×", "decoding tokens/s", "×", "questions/s", "×", "equal texts"):
         table.add_column(name, justify="right")
     for size in args.batch:
