@@ -166,7 +166,8 @@ def main() -> None:
     policy, schema_tokens = policy_of(shape, device), round(SCHEMA * shape.scale)
     rows = questions(args.databases, schema_tokens, policy.model.config.vocab_size)
     console.print(f"{heading(device)}; shape {args.shape}, {len(rows)} questions of {args.databases} databases")
-    table = Table(title=f"Schemas of {schema_tokens} tokens, {QUESTIONS} questions each, answers of {args.tokens} tokens")
+    title = f"Schemas of {schema_tokens} tokens, {QUESTIONS} questions each, answers of {args.tokens} tokens"
+    table = Table(title=title)
     for name in ("batch", "side", "prefill s", "×", "decoding tokens/s", "×", "questions/s", "×", "equal texts"):
         table.add_column(name, justify="right")
     for size in args.batch:

@@ -1,8 +1,9 @@
-"""Checks of configured numbers, with messages that name the key and what it takes."""
+"""Checks of configured numbers and addresses, with messages that name the key and what it takes."""
 
 from __future__ import annotations
 
 import math
+from urllib.parse import urlsplit
 
 from learnat.errors import LearnatError
 
@@ -21,3 +22,14 @@ def check_number(key: str, value: object, least: float, below: float = math.inf)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value < below:
         bounds = f"of at least {least:g}" if below == math.inf else f"in [{least:g}, {below:g})"
         raise LearnatError(f"{key}={value} must be a number {bounds}.")
+
+
+def check_address(key: str, value: object) -> None:
+    """Raise ``LearnatError`` unless ``value`` is a server's address."""
+    try:
+        parts = urlsplit(value) if isinstance(value, str) else None
+        if parts is not None and parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0:
+            return
+    except ValueError:  # a port that is no number
+        pass
+    raise LearnatError(f"{key}={value!r} is no server's address: write it as in http://localhost:8000/v1.")

@@ -32,12 +32,16 @@ _TABLE = """
 
 @dataclass(frozen=True)
 class Reply:
-    """A model's answer to one call, as it came. Token counts are the server's own."""
+    """A model's answer to one call, as it came. Token counts are the server's own.
+
+    ``cached_tokens``, those of the prompt that a server knew already, are not kept on disk.
+    """
 
     text: str
     finish_reason: str
     prompt_tokens: int
     completion_tokens: int
+    cached_tokens: int = 0
 
 
 def cache_key(call: Mapping[str, Any], sample: int) -> str:

@@ -31,6 +31,10 @@ _TOO_LONG = re.compile(r"context.{0,20}(length|window|size)|too (long|many token
 _FILTERED = re.compile(r"content.?(filter|policy|management)", re.IGNORECASE)
 
 
+class Unreachable(LearnatError):
+    """Nobody listens at the address: not yet, no more, or it is the wrong one."""
+
+
 @dataclass(frozen=True)
 class Declined:
     """The server will not answer this one call, however often it is asked; ``reasons`` has one for each attempt."""
@@ -40,11 +44,16 @@ class Declined:
 
 @dataclass(frozen=True)
 class Server:
-    """``api_key_env`` names the environment variable that holds the key, None where the server asks for none."""
+    """A chat server and the model that is asked there.
+
+    ``api_key_env`` names the environment variable that holds the key, None where the server asks for none; ``group`` is
+    the config group that all this is set in, for messages.
+    """
 
     base_url: str
     model: str
     api_key_env: str | None
+    group: str
 
     def api_key(self) -> str:
         """The key. Raises ``LearnatError`` when the variable is not set, or holds what no key can be."""
@@ -60,8 +69,8 @@ class Server:
             )
         raise LearnatError(
             f"The environment variable {self.api_key_env}, which should hold the key for {self.base_url}, is not set. "
-            "Set it, name another (proposer.api_key_env=NAME), or none for a server that needs no key "
-            "(proposer.api_key_env=null)."
+            f"Set it, name another ({self.group}.api_key_env=NAME), or none for a server that needs no key "
+            f"({self.group}.api_key_env=null)."
         )
 
     def outcome(self, error: openai.APIError, failures: Sequence[str]) -> Unanswered | LearnatError | Declined:
@@ -71,9 +80,9 @@ class Server:
         """
         if isinstance(error, openai.APIConnectionError):
             if isinstance(error.__cause__, (httpx.ConnectError, httpx.ConnectTimeout)):
-                return LearnatError(
+                return Unreachable(
                     f"{self.base_url} cannot be reached ({_short(str(error.__cause__))}). Start the server there, or "
-                    f"give another address (proposer.base_url=URL). {GOES_ON}"
+                    f"give another address ({self.group}.base_url=URL). {GOES_ON}"
                 )
             if isinstance(error.__cause__, (httpx.LocalProtocolError, httpx.UnsupportedProtocol)):
                 return LearnatError(
@@ -98,19 +107,18 @@ class Server:
             way_out = (
                 f"Put a valid key into the environment variable {self.api_key_env}."
                 if self.api_key_env
-                else "Name the environment variable that holds the key (proposer.api_key_env=NAME)."
+                else f"Name the environment variable that holds the key ({self.group}.api_key_env=NAME)."
             )
             return f"{self.base_url} refused the key (http {status}: {message}). {way_out}"
         if status == 404:
             return (
                 f"{self.base_url} has no model {self.model!r}, or is no chat server (http 404: {message}). Give a name "
-                "that the server lists (proposer.model=NAME) and an address that mostly ends in /v1 "
-                "(proposer.base_url=URL)."
+                f"that the server lists ({self.group}.model=NAME) and an address that mostly ends in /v1 "
+                f"({self.group}.base_url=URL)."
             )
         return (
             f"{self.base_url} refused a call to {self.model!r} (http {status}: {message}). Not every server takes "
-            "everything: see proposer.model, response_format (text always works), temperature, max_reply_tokens, seed "
-            "and extra_body."
+            f"everything: see conf/{self.group}/openai.yaml for what a call holds and how to leave parts of it out."
         )
 
 
@@ -136,11 +144,14 @@ def read_response(content: bytes) -> Reply | str:
         finish_reason = "content_filter"
     usage = body.get("usage")
     counts = usage if isinstance(usage, dict) else {}
+    prompt_details = counts.get("prompt_tokens_details")
+    details = prompt_details if isinstance(prompt_details, dict) else {}
     return Reply(
         text=text,
         finish_reason=finish_reason if isinstance(finish_reason, str) else "stop",
         prompt_tokens=_count(counts.get("prompt_tokens")),
         completion_tokens=_count(counts.get("completion_tokens")),
+        cached_tokens=_count(details.get("cached_tokens")),
     )
 
 

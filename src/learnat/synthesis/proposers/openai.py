@@ -7,11 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from learnat.errors import LearnatError, nearest
 from learnat.sql.finality import FINALITIES
-from learnat.synthesis.checks import check_count, check_number
+from learnat.synthesis.checks import check_address, check_count, check_number
 from learnat.synthesis.demonstrations import DemonstrationPool
 from learnat.synthesis.proposers.base import Proposal, Proposals, Proposer, Request, Unanswered
 from learnat.synthesis.proposers.cache import Reply, ReplyCache, cache_key
@@ -86,10 +85,7 @@ class OpenAIProposer(Proposer):
     free_settings = ("base_url", "api_key_env", "concurrency", "timeout_s", "attempts", "budget", "cache")
 
     def __post_init__(self) -> None:
-        if not _is_address(self.base_url):
-            raise LearnatError(
-                f"proposer.base_url={self.base_url!r} is no server's address: write it as in http://localhost:8000/v1."
-            )
+        check_address("proposer.base_url", self.base_url)
         for key, known in (("response_format", tuple(RESPONSE_FORMATS)), ("final", FINALITIES)):
             if (value := getattr(self, key)) not in known:
                 raise LearnatError(f"proposer.{key}={value!r} is unknown. {nearest(str(value), known)}")
@@ -176,14 +172,6 @@ class OpenAIProposer(Proposer):
             if self._closed:
                 raise Unanswered([GIVEN_UP])
             if self._client is None:
-                server = Server(self.base_url, self.model, self.api_key_env)
+                server = Server(self.base_url, self.model, self.api_key_env, group="proposer")
                 self._client = ChatClient(server, self.attempts, self.timeout_s, self.concurrency)
             return self._client
-
-
-def _is_address(url: object) -> bool:
-    try:
-        parts = urlsplit(url) if isinstance(url, str) else None
-        return parts is not None and parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port that is no number
-        return False

@@ -1,0 +1,218 @@
+"""The engine that asks a chat server: vLLM, llama.cpp, ``transformers serve``, or a commercial one."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from learnat.errors import LearnatError
+from learnat.inference.engines.base import Completion, Decoding, Prompt, Written
+from learnat.synthesis.checks import check_address, check_count, check_number
+from learnat.synthesis.proposers.base import Unanswered
+from learnat.synthesis.proposers.cache import Reply, ReplyCache, cache_key
+from learnat.training.prompts import PromptStyle
+
+if TYPE_CHECKING:
+    from learnat.synthesis.proposers.chat_client import ChatClient
+
+log = logging.getLogger(__name__)
+
+PARAMETERS = ("temperature", "top_p", "max_tokens", "stop", "seed")
+"""What ``omit`` may name."""
+
+
+@dataclass(frozen=True)
+class OpenAISettings:
+    """Which server is asked, and how.
+
+    Args:
+        model: the model's name on the server.
+        base_url: the server's address, mostly ending in ``/v1``.
+        api_key_env: the environment variable that holds the key; None for servers without one.
+        omit: parameters of a call that the server does not take, see ``PARAMETERS``: it is asked without.
+        extra_body: further parameters of a call that the server knows.
+        concurrency: calls in flight at once.
+        timeout_s: for one attempt of a call.
+        attempts: how often a call is sent before its question is left open.
+        patience_s: how long a server that cannot be reached is waited for.
+        cache: the file of cached replies; None: no cache.
+
+    Raises ``LearnatError`` for a value that is not allowed.
+    """
+
+    model: str
+    base_url: str = "http://localhost:8000/v1"
+    api_key_env: str | None = None
+    omit: Sequence[str] = ("seed",)
+    extra_body: Mapping[str, Any] = field(default_factory=dict)
+    concurrency: int = 16
+    timeout_s: float = 300.0
+    attempts: int = 6
+    patience_s: float = 600.0
+    cache: str | Path | None = None
+
+    def __post_init__(self) -> None:
+        check_address("engine.base_url", self.base_url)
+        check_count("engine.concurrency", self.concurrency)
+        check_count("engine.attempts", self.attempts)
+        check_number("engine.timeout_s", self.timeout_s, least=0.001)
+        check_number("engine.patience_s", self.patience_s, least=0.0)
+        if unknown := sorted({*self.omit} - {*PARAMETERS}):
+            raise LearnatError(f"engine.omit: {unknown[0]!r} is unknown. Known: {', '.join(PARAMETERS)}.")
+
+    def open(self, checkpoint: str | Path | None, style: PromptStyle) -> OpenAIEngine:
+        """``checkpoint`` may be the folder that the server has its model from; prompts are then of its style."""
+        return OpenAIEngine(self, style)
+
+
+class OpenAIEngine:
+    """Calls are made in the order of the prompts, ``concurrency`` at once, each for one text.
+
+    A server ends a text *before* the stop string, and does not say whether it met that or the model's end token: texts
+    come without it.
+    """
+
+    def __init__(self, settings: OpenAISettings, style: PromptStyle) -> None:
+        self.settings = settings
+        self.style = style
+        self.name = f"openai:{settings.model}"
+        # Not the address: the same model is often served elsewhere the next time.
+        self.identity = json.dumps([self.name, sorted(settings.omit), dict(settings.extra_body)], sort_keys=True)
+        self._replies = ReplyCache(settings.cache) if settings.cache is not None else None
+        self._client: ChatClient | None = None
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
+        self._waiting = False
+
+    def generate(
+        self, prompts: Sequence[Prompt], decoding: Decoding, samples: Sequence[int] = (0,)
+    ) -> Iterator[Written]:
+        failures: list[Unanswered] = []
+        pool = ThreadPoolExecutor(self.settings.concurrency, thread_name_prefix="asking")
+        try:
+            futures = {
+                pool.submit(self._complete, prompt, decoding, sample): (position, sample)
+                for position, prompt in enumerate(prompts)
+                for sample in samples
+            }
+            for future in as_completed(futures):
+                try:
+                    completion = future.result()
+                except Unanswered as error:
+                    failures.append(error)
+                else:
+                    yield Written(*futures.pop(future), completion)
+        finally:
+            # Calls under way end by themselves, or with the client.
+            pool.shutdown(wait=False, cancel_futures=True)
+        if failures:
+            reasons = Counter(reason for error in failures for reason in error.reasons)
+            told = ", ".join(f"{reason}: {count}" for reason, count in reasons.most_common())
+            raise LearnatError(
+                f"{len(failures)} of {len(prompts) * len(samples)} calls got no answer ({told}). What is done is kept: "
+                "the same command asks again for the others."
+            )
+
+    def close(self) -> None:
+        self._closed.set()
+        with self._lock:
+            client = self._client
+        if client is not None:
+            client.close()
+        if self._replies is not None:
+            self._replies.close()
+
+    def _complete(self, prompt: Prompt, decoding: Decoding, sample: int) -> Completion:
+        call = self._call(prompt, decoding, sample)
+        key = cache_key({**call, "seed": decoding.seed}, sample)
+        known = self._replies.get(key) if self._replies is not None else None
+        if known is not None:
+            return _completion(known)
+        reply, failures = self._ask(call)
+        if reply is None:
+            return Completion("", 0, 0, False, failure=failures[-1])
+        return _completion(self._replies.keep(key, reply) if self._replies is not None else reply)
+
+    def _call(self, prompt: Prompt, decoding: Decoding, sample: int) -> dict[str, Any]:
+        """The parameters of the chat completion."""
+        messages = [asdict(message) for message in prompt.messages]
+        if prompt.begun:
+            # Servers go on with a last message that is the assistant's; vLLM has to be told so, by ``extra_body``.
+            messages.append({"role": "assistant", "content": prompt.begun})
+        seed = decoding.sample_seed(prompt, sample)
+        parameters = {
+            "temperature": decoding.temperature,
+            "top_p": decoding.top_p if decoding.top_p < 1.0 else None,
+            "max_tokens": decoding.max_new_tokens,
+            "stop": decoding.stop,
+            "seed": seed % 2**31 if seed is not None else None,
+        }
+        sent = {k: v for k, v in parameters.items() if v is not None and k not in self.settings.omit}
+        return {
+            "model": self.settings.model,
+            "messages": messages,
+            "extra_body": dict(self.settings.extra_body),
+            **sent,
+        }
+
+    def _ask(self, call: Mapping[str, Any]) -> tuple[Reply | None, tuple[str, ...]]:
+        """The reply, or None and the reasons where the server declines to give one; a server that is gone is awaited.
+
+        Raises ``Unanswered`` when all attempts failed, ``LearnatError`` when no call of this kind can be answered.
+        """
+        client = self._connected()
+        from learnat.synthesis.proposers.chat_server import Unreachable
+
+        begun = time.monotonic()
+        while True:
+            try:
+                answer = client.complete(call)
+            except Unreachable as error:
+                if self._closed.is_set() or time.monotonic() - begun > self.settings.patience_s:
+                    raise
+                self._tell_once(error)
+                self._closed.wait(1.0)
+            else:
+                self._waiting = False
+                return answer.reply, answer.failures
+
+    def _tell_once(self, error: LearnatError) -> None:
+        with self._lock:
+            told, self._waiting = self._waiting, True
+        if not told:
+            log.warning("%s Waiting for it, up to %.0f s.", error, self.settings.patience_s)
+
+    def _connected(self) -> ChatClient:
+        """The client, which starts with the first call: answers from the cache need neither server nor key."""
+        try:
+            from learnat.synthesis.proposers.chat_client import ChatClient
+            from learnat.synthesis.proposers.chat_server import Server
+        except ImportError as error:
+            raise LearnatError(
+                f"engine=openai needs packages that are not installed ({error}): pip install -e '.[openai]'"
+            ) from error
+        with self._lock:
+            if self._client is None:
+                settings = self.settings
+                server = Server(settings.base_url, settings.model, settings.api_key_env, group="engine")
+                self._client = ChatClient(server, settings.attempts, settings.timeout_s, settings.concurrency)
+            return self._client
+
+
+def _completion(reply: Reply) -> Completion:
+    return Completion(
+        reply.text,
+        reply.prompt_tokens,
+        reply.completion_tokens,
+        finished=reply.finish_reason == "stop",
+        cached_tokens=reply.cached_tokens,
+        failure=reply.finish_reason if not reply.text and reply.finish_reason == "content_filter" else None,
+    )
