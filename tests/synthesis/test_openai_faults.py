@@ -174,7 +174,7 @@ def test_what_the_server_never_answers_costs_the_call_only(
         ("401", {"api_key_env": "LEARNAT_TEST_KEY"}, r"refused the key \(http 401.*LEARNAT_TEST_KEY"),
         ("401", {}, "refused the key.*proposer.api_key_env=NAME"),
         ("404", {}, "no model 'm'.*proposer.model=NAME"),
-        ("400", {}, r"http 400.*response_format is not supported.*text always works"),
+        ("400", {}, r"http 400.*response_format is not supported.*conf/proposer/openai.yaml says which"),
         ("quota", {"attempts": 1}, "quota is used up"),
     ],
 )

@@ -3,18 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import random
-import socket
-import subprocess
-import sys
 import threading
-import time
-import urllib.request
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -31,26 +24,15 @@ from learnat.synthesis.search import MctsSearch
 from learnat.synthesis.synthesizer import Synthesizer
 from learnat.synthesis.tree import SearchTree, children, read_trees
 from tests.synthesis.chat_model import make_chat_model
+from tests.synthesis.model_server import ModelServer
 
 pytestmark = pytest.mark.slow
 
 QUESTIONS = 200
 CONCURRENCY = 16
 K = 2
-START_UP_S = 120
 
 PROMPT = {"schema_style": "compact", "samples": 0}
-
-
-@dataclass(frozen=True)
-class ServedModel:
-    name: str
-    base_url: str
-    log: Path
-
-    def requests(self) -> int:
-        """Chat completions in the server's own log."""
-        return self.log.read_text().count("POST /v1/chat/completions")
 
 
 @pytest.fixture(scope="session")
@@ -75,51 +57,20 @@ def replies(benchmark: GeneratedBenchmark, count: int = 4) -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def served(benchmark: GeneratedBenchmark, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedModel]:
-    pytest.importorskip("openai")
-    pytest.importorskip("fastapi")
-    pytest.importorskip("uvicorn")
+def served(benchmark: GeneratedBenchmark, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModelServer]:
     home = tmp_path_factory.mktemp("served")
+    server = ModelServer(home / "model", home)
     schema = benchmark.database(benchmark.examples("train")[0].db_id).schema
     prompt = ChatPrompt(**PROMPT)  # type: ignore[arg-type]
     chats = [
         prompt.messages(Request(example, schema, (), K, 0, random.Random(0))) for example in benchmark.examples("train")
     ]
     make_chat_model(home / "model", chats, replies(benchmark))
-    (home / "hub").mkdir()
-    environment = {**os.environ, "HF_HOME": str(home), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-    with closing(socket.socket()) as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    log = home / "server.log"
-    command = [str(Path(sys.executable).with_name("transformers")), "serve", str(home / "model")]
-    with log.open("w") as stream:
-        server = subprocess.Popen(
-            [*command, "--host", "127.0.0.1", "--port", str(port), "--device", "cpu"],
-            env=environment,
-            stdout=stream,
-            stderr=subprocess.STDOUT,
-        )
     try:
-        _wait_until_healthy(f"http://127.0.0.1:{port}/health", server, log)
-        yield ServedModel(str(home / "model"), f"http://127.0.0.1:{port}/v1", log)
+        server.start()
+        yield server
     finally:
-        server.terminate()
-        try:
-            server.wait(10)
-        except subprocess.TimeoutExpired:
-            server.kill()
-
-
-def _wait_until_healthy(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + START_UP_S
-    while time.monotonic() < deadline and server.poll() is None:
-        try:
-            with urllib.request.urlopen(url, timeout=5):
-                return
-        except OSError:
-            time.sleep(0.2)
-    pytest.fail(f"transformers serve did not start:\n{log.read_text()}")
+        server.kill()
 
 
 class WatchedProposer(OpenAIProposer):
@@ -148,7 +99,7 @@ def trees_of(benchmark: GeneratedBenchmark, proposer: OpenAIProposer, folder: Pa
 
 
 def test_questions_at_once_and_again_from_the_cache(
-    benchmark: GeneratedBenchmark, served: ServedModel, tmp_path: Path
+    benchmark: GeneratedBenchmark, served: ModelServer, tmp_path: Path
 ) -> None:
     def proposer(base_url: str) -> WatchedProposer:
         return WatchedProposer(

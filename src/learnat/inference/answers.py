@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,15 @@ class Answer:
 def answer_of_sql(index: int, sql: str) -> Answer:
     """Somebody else's prediction: SQL without steps, of unknown cost."""
     return Answer(index, sql, (), (), 0, 0, True)
+
+
+def token_totals(answers: Sequence[Answer]) -> dict[str, int]:
+    """What all ``answers`` cost together: tokens of prompts, those among them that were cached, and of completions."""
+    return {
+        "prompt": sum(answer.prompt_tokens for answer in answers),
+        "cached": sum(answer.cached_tokens for answer in answers),
+        "completion": sum(answer.completion_tokens for answer in answers),
+    }
 
 
 def answer_split(

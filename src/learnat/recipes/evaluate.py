@@ -15,7 +15,7 @@ from learnat.benchmarks.types import Benchmark
 from learnat.errors import LearnatError
 from learnat.evaluation.predictions import read_predictions
 from learnat.evaluation.summary import make_scores
-from learnat.inference.answers import Answer, answer_of_sql, answer_split
+from learnat.inference.answers import Answer, answer_of_sql, answer_split, token_totals
 from learnat.recipes.engines import open_engine
 from learnat.recipes.measuring import Measuring, compare_scored, report
 from learnat.recipes.provenance import write_provenance
@@ -53,6 +53,8 @@ def evaluate(cfg: DictConfig) -> None:
     scores = make_scores(
         scored.measured, scored.verdicts, benchmark, cfg.executor.timeout_s, schema_given, cfg.execute_on
     ).as_dict()
+    if cfg.predictions is None:
+        scores["provenance"]["tokens"] = token_totals(answers)
     lines = prediction_rows(benchmark, split, stage, answers, scored.verdicts, scored.values())
     write_jsonl(folder / "predictions.jsonl", lines)
     write_json(folder / "metrics.json", scores)

@@ -18,7 +18,7 @@ from learnat.evaluation.execution_accuracy import score_execution, summarize
 from learnat.evaluation.scores import Verdict
 from learnat.evaluation.significance import compare
 from learnat.evaluation.table import score_markdown, score_table
-from learnat.inference.answers import Answer, answer_split
+from learnat.inference.answers import Answer, answer_split, token_totals
 from learnat.inference.engines.base import Decoding
 from learnat.sql.execution import ExecutorPool
 from learnat.sql.gold_results import GoldResults
@@ -54,6 +54,9 @@ def prediction_rows(
                 "guesses": list(answer.guesses),
                 "finished": answer.finished,
                 "tokens": answer.prompt_tokens + answer.completion_tokens,
+                "prompt_tokens": answer.prompt_tokens,
+                "cached_tokens": answer.cached_tokens,
+                "completion_tokens": answer.completion_tokens,
                 **{name: of_metric[len(rows)] for name, of_metric in (values or {}).items()},
             }
         )
@@ -117,6 +120,7 @@ class Scorer:
                 self.benchmark, split, predictions, self.pool, self.timeout_s, gold_results=self.gold_results
             )
             scores = summarize(verdicts, self.benchmark, self.timeout_s, schema_given="full")
+            scores["provenance"]["tokens"] = token_totals(answers)
             self.metrics.setdefault(stage, {})[split] = scores
             self._verdicts[stage, split] = verdicts
             self._rows += prediction_rows(self.benchmark, split, stage, answers, verdicts)

@@ -171,12 +171,13 @@ class OpenAIEngine:
         client = self._connected()
         from learnat.synthesis.proposers.chat_server import Unreachable
 
-        begun = time.monotonic()
+        gone_since: float | None = None
         while True:
             try:
                 answer = client.complete(call)
             except Unreachable as error:
-                if self._closed.is_set() or time.monotonic() - begun > self.settings.patience_s:
+                gone_since = gone_since or time.monotonic()
+                if self._closed.is_set() or time.monotonic() - gone_since > self.settings.patience_s:
                     raise
                 self._tell_once(error)
                 self._closed.wait(1.0)

@@ -118,7 +118,7 @@ class Server:
             )
         return (
             f"{self.base_url} refused a call to {self.model!r} (http {status}: {message}). Not every server takes "
-            f"everything: see conf/{self.group}/openai.yaml for what a call holds and how to leave parts of it out."
+            f"everything: conf/{self.group}/openai.yaml says which parts of a call can be changed or left out."
         )
 
 
