@@ -57,6 +57,8 @@ def test_imports_point_one_way(path: Path) -> None:
         "learnat.sql, learnat.synthesis",
         "learnat.benchmarks.spider, learnat.benchmarks.bird, learnat.benchmarks.generated",
         "learnat.training.prompts",
+        "learnat.inference.answers, learnat.inference.engines.openai, learnat.inference.engines.vllm",
+        "learnat.recipes.evaluate",
         "learnat.reporting.trees, learnat.reporting.search_cost",
         "learnat.recipes.app",
     ],

@@ -11,12 +11,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from learnat.inference import prefix_decoding
 from learnat.inference.decoding import Row, stop_criteria
 from learnat.inference.engines.base import Completion, Decoding
 from learnat.inference.generate import complete, prepare
 from learnat.inference.prefix_attention import ATTENTION_NAME, is_supported, register
 from learnat.inference.prefix_cache import SHARERS, PrefixCache, shared_prompts
-from learnat.inference.prefix_decoding import complete_sharing, read_prompts
+from learnat.inference.prefix_decoding import DecodeStep, complete_sharing, read_prompts
 from learnat.inference.writer import BatchWriter
 from learnat.training.logprobs import causal_lm
 from learnat.training.models import Policy
@@ -93,6 +94,38 @@ def test_single_precision_and_a_stop_string_make_no_difference() -> None:
     rows = batch(random.Random(1))
     for decoding in (Decoding(12), Decoding(12, temperature=1.0, stop=";")):
         assert uncounted(sharing(policy, rows, decoding)) == whole(policy, rows, decoding)
+
+
+def test_a_step_of_fixed_shapes_makes_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a CUDA graph replays, without the graph."""
+    policy, rows, decoding = policy_of("qwen2"), batch(random.Random(6)), Decoding(10, temperature=1.0)
+    expected = sharing(policy, rows, decoding)
+    shapes = set()
+
+    def replay(step: DecodeStep) -> None:
+        step._logits = step._forward_everywhere()
+        shapes.add(step._key_values._hidden.shape)
+
+    monkeypatch.setattr(prefix_decoding, "can_capture", lambda policy: True)
+    monkeypatch.setattr(DecodeStep, "_replay", replay)
+    assert sharing(policy, rows, decoding) == expected
+    assert len(shapes) == 1
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("adapted", [False, True])
+def test_replayed_steps_give_the_texts_of_a_cpu(adapted: bool) -> None:
+    policy = policy_of("qwen2", torch.float32, adapted)
+    rows, decoding = batch(random.Random(7)), Decoding(12, temperature=1.0)
+    expected = sharing(policy, rows, decoding)
+    for _ in range(2):  # each batch has a graph of its own
+        writer = BatchWriter(policy, 64, "cuda")
+        writer.start()
+        found = writer.write(rows, decoding)
+        writer.release()
+        alike = sum(a.text == b.text for a, b in zip(uncounted(found), uncounted(expected), strict=True))
+        assert alike >= 0.9 * len(rows)  # rounding may tip a draw
+    policy.model.to("cpu")
 
 
 def test_a_row_does_not_depend_on_the_rows_beside_it() -> None:

@@ -105,6 +105,11 @@ def _read(model: object, prompts: SharedPrompts, key_values: RowKeyValues, rows:
     return forward(model, tokens.to(device), positions, key_values)
 
 
+def can_capture(policy: Policy) -> bool:
+    """Whether a step can be a CUDA graph: int8 layers look at activations' values, which a graph cannot."""
+    return policy.model.device.type == "cuda" and policy.quantization != "int8"
+
+
 class DecodeStep:
     """One token further in all rows. On a GPU a step is captured once as a CUDA graph: its launches take longer than
     its work.
@@ -127,8 +132,7 @@ class DecodeStep:
         self._columns = torch.arange(width + steps, device=device)
         self._column = torch.tensor([width], device=device)
         self._used = width
-        # int8 weights look at values of theirs on the way, which a graph cannot.
-        self._captures = device.type == "cuda" and policy.quantization != "int8"
+        self._captures = can_capture(policy)
         self._graph: torch.cuda.CUDAGraph | None = None
         self._logits = torch.empty(0)
 
@@ -150,18 +154,21 @@ class DecodeStep:
         self._key_values.aim(slice(0, len(self._tokens)), self._column, seen, mask[:, None])
         return forward(self._model, self._tokens, self._positions, self._key_values)
 
+    def _forward_everywhere(self) -> Tensor:
+        """With the same shapes at every step, as a graph needs: columns that are not there yet are masked."""
+        return self._forward(slice(0, len(self._columns)))
+
     def _replay(self) -> None:
         if self._graph is None:
-            every = slice(0, len(self._columns))  # a graph's shapes stay
             # Libraries allocate and choose kernels at their first call, which must not be captured.
             aside = torch.cuda.Stream()
             aside.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(aside):
-                self._forward(every)
+                self._forward_everywhere()
             torch.cuda.current_stream().wait_stream(aside)
             self._graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(self._graph):
-                self._logits = self._forward(every)
+                self._logits = self._forward_everywhere()
         self._graph.replay()
 
 
