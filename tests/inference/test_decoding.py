@@ -37,15 +37,27 @@ def test_a_row_does_not_depend_on_the_rows_beside_it(untrained: Policy) -> None:
     assert together[0] == complete(untrained, [rows[0]], Decoding(16))[0]  # but not to greedy rows
 
 
-def test_draws_follow_the_softmax_cut_to_its_nucleus() -> None:
+@pytest.mark.parametrize(
+    ("top_p", "few", "nucleus"),
+    [
+        (0.95, 64, [1, 1, 1, 0, 0]),  # 0.73 + 0.18 + 0.09 reach 0.95
+        (0.95, 2, [1, 1, 1, 0, 0]),  # found by sorting
+        (0.5, 2, [1, 0, 0, 0, 0]),
+        (1.0, 64, [1, 1, 1, 1, 1]),
+    ],
+)
+def test_draws_follow_the_softmax_cut_to_its_nucleus(
+    top_p: float, few: int, nucleus: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("learnat.inference.decoding.FEW", few)
     scores = torch.tensor([2.0, 0.5, 1.0, -1.0, -3.0])
     rows = [Row((1,), seed) for seed in range(20_000)]
-    sampler = RowSampler([*rows, Row((1,))], Decoding(1, temperature=0.7, top_p=0.95), 1, torch.device("cpu"))
+    sampler = RowSampler([*rows, Row((1,))], Decoding(1, temperature=0.7, top_p=top_p), 1, torch.device("cpu"))
     picked = sampler(torch.zeros(len(rows) + 1, 1), scores.repeat(len(rows) + 1, 1))
     assert torch.equal(picked[-1], scores)
     drawn = picked[:-1].argmax(-1).bincount(minlength=5) / len(rows)
-    nucleus = (scores / 0.7).softmax(-1) * torch.tensor([1, 1, 1, 0, 0])  # 0.73 + 0.18 + 0.09 reach 0.95
-    torch.testing.assert_close(drawn, nucleus / nucleus.sum(), atol=0.01, rtol=0.0)
+    expected = (scores / 0.7).softmax(-1) * torch.tensor(nucleus)
+    torch.testing.assert_close(drawn, expected / expected.sum(), atol=0.01, rtol=0.0)
 
 
 def test_a_text_ends_where_the_stop_string_is_complete(untrained: Policy) -> None:  # noqa: F811

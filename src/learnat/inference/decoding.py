@@ -16,6 +16,9 @@ from transformers import LogitsProcessor, PreTrainedTokenizerBase, StoppingCrite
 
 from learnat.inference.engines.base import Decoding
 
+FEW = 64
+"""Tokens among which the nucleus is looked for first."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -47,16 +50,28 @@ class RowSampler(LogitsProcessor):
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """Scores [rows, vocabulary] to scores."""
-        probabilities, tokens = (scores / self.decoding.temperature).softmax(-1).sort(-1, descending=True)
-        before = probabilities.cumsum(-1) - probabilities
-        cumulative = probabilities.where(before < self.decoding.top_p, 0.0).cumsum(-1)
+        likely, tokens = self._nucleus((scores / self.decoding.temperature).softmax(-1))
+        cumulative = likely.cumsum(-1)
         # On a GPU transformers runs a step or two past the last one before it looks whether all rows have ended.
         uniform = self.uniform[:, min(self.step, self.uniform.shape[1] - 1), None]
         self.step += 1
-        rank = (cumulative <= uniform * cumulative[:, -1:]).sum(-1, keepdim=True)
-        drawn = tokens.gather(-1, rank.clamp(max=scores.shape[-1] - 1))
+        place = (cumulative <= uniform * cumulative[:, -1:]).sum(-1, keepdim=True).clamp(max=likely.shape[-1] - 1)
+        drawn = place if tokens is None else tokens.gather(-1, place)
         only = torch.full_like(scores, -torch.inf).scatter(-1, drawn, 0.0)
         return torch.where(self.sampled, only, scores)
+
+    def _nucleus(self, probabilities: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Probabilities to draw from, 0 outside of the nucleus, and their tokens (None: all, in order).
+
+        Sorting the vocabulary would cost more than a small model's step, and a nucleus seldom has many tokens.
+        """
+        if self.decoding.top_p == 1.0:
+            return probabilities, None
+        top, tokens = probabilities.topk(min(FEW, probabilities.shape[-1]))
+        if not bool(((top.sum(-1, keepdim=True) >= self.decoding.top_p) | ~self.sampled).all()):
+            top, tokens = probabilities.sort(-1, descending=True)
+        before = top.cumsum(-1) - top
+        return top.where(before < self.decoding.top_p, 0.0), tokens
 
 
 class RowEnds(StoppingCriteria):
