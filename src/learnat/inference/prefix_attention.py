@@ -166,9 +166,10 @@ def _scores(query: Tensor, key: Tensor, scaling: float) -> Tensor:
 
 def _weighted(scores: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
     """The softmax-weighted values [b, h, m, D] and the log-sum-exp [b, h, m, 1] of ``scores``, which is overwritten."""
-    total = scores.logsumexp(-1, keepdim=True)
-    weights = scores.sub_(total).exp_()
-    return (weights.to(value.dtype) @ value).to(scores.dtype), total
+    highest = scores.amax(-1, keepdim=True)
+    weights = scores.sub_(highest).exp_()
+    mass = weights.sum(-1, keepdim=True)
+    return (weights.to(value.dtype) @ value).to(mass.dtype) / mass, highest + mass.log()
 
 
 def shared_prefix_attention(
