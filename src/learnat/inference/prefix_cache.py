@@ -13,7 +13,8 @@ from learnat.inference.decoding import Row
 from learnat.inference.prefix_attention import Group, Prefix, PrefixRecorder, forward
 
 SHARERS = 4
-"""Rows of a batch that must begin alike for their beginning to be kept apart: every group costs time at every token."""
+"""Rows of a batch that must begin alike for their beginning, not being kept already, to be computed apart: every group
+costs time at every token."""
 
 CAPACITY = 65_536
 """Tokens whose keys and values are kept, at most: 3.7 GB for Qwen2.5-7B in half precision."""
@@ -25,6 +26,9 @@ class PrefixCache:
     def __init__(self, capacity: int = CAPACITY) -> None:
         self._capacity = capacity
         self._kept: OrderedDict[tuple[int, ...], Prefix] = OrderedDict()
+
+    def __contains__(self, ids: tuple[int, ...]) -> bool:
+        return ids in self._kept
 
     def get(self, model: Any, ids: tuple[int, ...]) -> tuple[Prefix, bool]:
         """The keys and values of ``ids``, and whether they were there already."""
@@ -72,10 +76,11 @@ class SharedPrompts:
 
 
 def shared_prompts(rows: Sequence[Row], cache: PrefixCache, model: Any) -> SharedPrompts:
-    """The prompts of ``rows``, with the keys and values of what ``SHARERS`` of the rows begin with."""
+    """The prompts of ``rows``, with the keys and values of what they share with one another, or find in ``cache``."""
     beginnings = {row.prompt: row.prompt[: row.shared] for row in rows}
     sharers = Counter(row.prompt[: row.shared] for row in rows)
-    kept = {ids: prefix if sharers[prefix] >= SHARERS else () for ids, prefix in beginnings.items()}
+    worth = {prefix for prefix, count in sharers.items() if count >= SHARERS or prefix in cache}
+    kept = {ids: prefix if prefix in worth else () for ids, prefix in beginnings.items()}
     # The longest first: what is read together is then of one length, or nearly so.
     ordered = sorted(kept, key=lambda ids: (kept[ids], -len(ids)))
     computed, groups = [len(ids) - len(kept[ids]) for ids in ordered], []
