@@ -96,6 +96,21 @@ def test_single_precision_and_a_stop_string_make_no_difference() -> None:
         assert uncounted(sharing(policy, rows, decoding)) == whole(policy, rows, decoding)
 
 
+def test_rows_that_have_ended_are_dropped_without_a_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    policy, rows = policy_of("qwen2"), batch(random.Random(8))
+    sizes = []
+    forward = DecodeStep._forward
+
+    def counted(step: DecodeStep, seen: slice) -> torch.Tensor:
+        sizes.append(len(step._tokens))
+        return forward(step, seen)
+
+    monkeypatch.setattr(DecodeStep, "_forward", counted)
+    decoding = Decoding(30, temperature=1.0, stop="e")
+    assert uncounted(sharing(policy, rows, decoding)) == whole(policy, rows, decoding)
+    assert len(set(sizes)) > 2 and sizes == sorted(sizes, reverse=True)
+
+
 def test_a_step_of_fixed_shapes_makes_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a CUDA graph replays, without the graph."""
     policy, rows, decoding = policy_of("qwen2"), batch(random.Random(6)), Decoding(10, temperature=1.0)

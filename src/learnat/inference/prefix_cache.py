@@ -72,7 +72,8 @@ class SharedPrompts:
         starts = [0]
         for prompt in range(len(self.ids)):
             starts.append(starts[-1] + counts[prompt])
-        return tuple(Group(starts[group.start], starts[group.stop], group.prefix) for group in self.groups)
+        places = ((starts[group.start], starts[group.stop], group.prefix) for group in self.groups)
+        return tuple(Group(start, stop, prefix) for start, stop, prefix in places if start < stop)
 
 
 def shared_prompts(rows: Sequence[Row], cache: PrefixCache, model: Any) -> SharedPrompts:

@@ -125,6 +125,10 @@ class DecodeStep:
         device, width = policy.model.device, max(prompts.own)
         index = torch.tensor(sources, device=device)
         self._model = policy.model
+        self._prompts = prompts
+        self._sources = list(sources)
+        self._rows = len(sources)
+        self._alive = torch.arange(len(sources), device=device)
         self._key_values = key_values.expanded(index, prompts.groups_of_rows(sources), width + steps)
         self._tokens = torch.zeros(len(sources), 1, dtype=torch.long, device=device)
         self._positions = torch.tensor([[len(prompts.ids[source])] for source in sources], device=device)
@@ -138,7 +142,7 @@ class DecodeStep:
 
     def __call__(self, tokens: Tensor) -> Tensor:
         """Logits [rows, vocabulary] after ``tokens`` [rows]; valid until the next call."""
-        self._tokens.copy_(tokens[:, None])
+        self._tokens.copy_(tokens[self._alive, None])
         self._used += 1
         if self._captures:
             self._replay()
@@ -146,7 +150,26 @@ class DecodeStep:
             self._logits = self._forward(slice(0, self._used))
         self._positions += 1
         self._column += 1
-        return self._logits
+        if len(self._alive) == self._rows:
+            return self._logits
+        return self._logits.new_zeros(self._rows, self._logits.shape[1]).index_copy_(0, self._alive, self._logits)
+
+    def drop(self, ended: Tensor) -> None:
+        """Compute rows that have ended [rows] no further, once they are half of those computed; their logits are 0.
+
+        Not where steps are captured: a GPU's step takes about as long for few rows, and a new graph takes longer.
+        """
+        if self._captures:
+            return
+        kept = (~ended[self._alive]).nonzero()[:, 0]
+        if 2 * len(kept) <= len(self._alive):
+            self._sources = [self._sources[i] for i in kept.tolist()]
+            groups = self._prompts.groups_of_rows(self._sources)
+            self._key_values = self._key_values.expanded(kept, groups, len(self._columns))
+            self._tokens, self._positions, self._first = (
+                of_rows[kept] for of_rows in (self._tokens, self._positions, self._first)
+            )
+            self._alive = self._alive[kept]
 
     def _forward(self, seen: slice) -> Tensor:
         columns = self._columns[seen]
@@ -198,5 +221,6 @@ def _write(
         ended |= torch.isin(tokens, end_tokens) | row_ends(written[:, : i + 1], logits)
         if i + 1 == steps or ((i + 1) % every == 0 and ended.all()):
             break
+        step.drop(ended)
         logits = step(tokens)
     return written.tolist(), row_ends.lengths()
