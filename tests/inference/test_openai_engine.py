@@ -123,7 +123,10 @@ def answered(number: int) -> Completion:
 
 @pytest.fixture
 def engine_of() -> Iterator[Callable[..., tuple[OpenAIEngine, FaultyServer]]]:
-    """Makes engines over servers whose n-th prompt meets the n-th of the given faults, again and again."""
+    """Makes engines over servers whose n-th prompt meets the n-th of the given faults, always or once.
+
+    Which prompt comes n-th is certain with ``concurrency=1`` alone.
+    """
     running: list[Any] = []
 
     def make(*faults: Fault, once: bool = False, **settings: Any) -> tuple[OpenAIEngine, FaultyServer]:
@@ -153,14 +156,14 @@ def test_what_fails_once_is_asked_again(engine_of: Any) -> None:
 
 
 def test_what_the_server_declines_is_a_completion_without_text(engine_of: Any) -> None:
-    engine, _ = engine_of("too long", "filtered", "cut off")
+    engine, _ = engine_of("too long", "filtered", "cut off", concurrency=1)
     done = texts(engine, 4)
     assert [done[number].failure for number in range(4)] == ["prompt too long", "refused", None, None]
     assert not any(done[number].finished for number in range(3)) and done[3] == answered(3)
 
 
 def test_what_gets_no_answer_is_left_open(engine_of: Any) -> None:
-    engine, _ = engine_of("ok", "500", "wrong schema")
+    engine, _ = engine_of("ok", "500", "wrong schema", concurrency=1)
     done: set[int] = set()
     with closing(engine), pytest.raises(LearnatError, match=r"2 of 4 calls got no answer \(.*http 500: 2.*asks again"):
         done.update(written.position for written in engine.generate(prompts(4), Decoding()))
