@@ -2,9 +2,10 @@
 
     python benchmarks/layouts.py [--steps N] [--csv FILE] [KEY=VALUE …]
 
-takes overrides of conf/train.yaml (``data.schema_style=ddl model.optim.questions_per_trie=16``). The layouts take turns
-at each of the first N steps of every stage, on one model, so that other work on the machine hits all of them alike;
-all train on the same loss. Padded rows are measured as one batch a step and as passes of similar lengths at several
+takes overrides of conf/train.yaml (``data.schema_style=ddl model.optim.questions_per_trie=16``). With ``run_dir`` of a
+run, preference steps are on the pairs of its SFT policy; otherwise on those of the search trees. The layouts take turns
+at each of the first N steps of every stage, on one model, so that other work on the machine hits all of them alike; all
+train on the same loss. Padded rows are measured as one batch a step and as passes of similar lengths at several
 budgets. CPU seconds are those of all threads: beside other work they say more than the clock's. The last rows take each
 stage's mean step for all of its steps: the training part of a run. (Preference steps are measured against reference
 log-probs of 0, which cost what any others do.)
@@ -17,6 +18,7 @@ import csv
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +33,8 @@ from rich.table import Table
 from torch import nn
 
 from learnat.benchmarks.types import Benchmark
-from learnat.recipes.stages import Stage, stages_of
+from learnat.recipes.on_policy import held_out, is_on_policy, on_policy_source, without_held_out
+from learnat.recipes.stages import Source, Stage, stages_of
 from learnat.recipes.synthesize import ensure_trees
 from learnat.recipes.train import tokenizer_texts
 from learnat.training import models
@@ -88,15 +91,16 @@ def measure(cfg: DictConfig, steps: int) -> list[Measured]:
     L.seed_everything(cfg.seed, verbose=False)
     benchmark: Benchmark = instantiate(cfg.data.benchmark)
     style = PromptStyle(cfg.data.schema_style, cfg.data.samples)
-    split = cfg.data.train_split
-    trees = ensure_trees(cfg, benchmark, split, Path(cfg.cache_dir))
-    policy = models.build(cfg.model, style, tokenizer_texts(benchmark, style, split, trees))
+    learnt, split = without_held_out(cfg, benchmark), cfg.data.train_split
+    searched = Source(learnt, split, ensure_trees(cfg, learnt, split, Path(cfg.cache_dir)))
+    policy = models.build(cfg.model, style, tokenizer_texts(learnt, style, split, searched.trees))
     measured = []
     for stage in stages_of(cfg):
+        source = own_trees(cfg, benchmark) or searched if stage.is_preference else searched
         data = DecompositionDataModule(
-            make_trees=lambda: trees,
-            benchmark=benchmark,
-            split=split,
+            make_trees=partial(getattr, source, "trees"),
+            benchmark=source.benchmark,
+            split=source.split,
             encoder=PromptEncoder(policy.tokenizer, policy.style),
             packing=Packing(**cfg.packing),
             context_length=policy.context_length,
@@ -110,6 +114,13 @@ def measure(cfg: DictConfig, steps: int) -> list[Measured]:
         measured.append(measure_stage(stage, policy.model, data, steps))
         finish_training(policy, cfg.model)
     return measured
+
+
+def own_trees(cfg: DictConfig, benchmark: Benchmark) -> Source | None:
+    """Trees of the SFT policy in ``run_dir``, where there is one and the run learns from it."""
+    if not is_on_policy(cfg) or not (Path(cfg.run_dir) / "checkpoints" / "sft").is_dir():
+        return None
+    return on_policy_source(cfg, held_out(cfg, benchmark), Console())
 
 
 def measure_stage(stage: Stage, model: nn.Module, data: DecompositionDataModule, steps: int) -> Measured:
