@@ -36,7 +36,7 @@ def assert_one_message(done: subprocess.CompletedProcess[str], *parts: str) -> N
         assert part in done.stderr
 
 
-@pytest.mark.parametrize("script", ["train.py", "synthesize.py", "evaluate.py"])
+@pytest.mark.parametrize("script", ["train.py", "synthesize.py", "evaluate.py", "ask.py"])
 def test_help_shows_the_groups_without_importing_torch(tmp_path: Path, script: str) -> None:
     code = (
         "import runpy, sys\n"

@@ -104,12 +104,11 @@ def test_each_row_has_the_room_that_its_prompt_leaves(counted: Policy) -> None:
 
 
 def test_a_cancelled_batch_ends_at_its_next_token(counted: Policy) -> None:
-    calls = 0
+    lengths = []
 
-    def cancelled() -> bool:
-        nonlocal calls
-        calls += 1
-        return calls == 3
+    def watch(written: torch.Tensor) -> bool:
+        lengths.append(written.shape[1])
+        return len(lengths) == 3
 
-    complete(counted, [Row(ids(counted, ANSWER_TOKEN))], Decoding(40), cancelled=cancelled)
-    assert calls == 3
+    complete(counted, [Row(ids(counted, ANSWER_TOKEN))], Decoding(40), watch=watch)
+    assert lengths == [1, 2, 3]

@@ -249,14 +249,14 @@ def test_a_model_of_another_kind_is_computed_whole() -> None:
 
 
 def test_a_stopped_batch_stops_at_its_next_token() -> None:
-    policy, calls = share(policy_of("qwen2")), []
+    policy, lengths = share(policy_of("qwen2")), []
 
-    def cancelled() -> bool:
-        calls.append(None)
-        return len(calls) == 3
+    def watch(written: torch.Tensor) -> bool:
+        lengths.append(written.shape[1])
+        return len(lengths) == 3
 
-    complete_sharing(policy, batch(random.Random(5)), Decoding(40), PrefixCache(), None, cancelled)
-    assert len(calls) == 3
+    complete_sharing(policy, batch(random.Random(5)), Decoding(40), PrefixCache(), None, watch)
+    assert lengths == [1, 2, 3]
 
 
 def test_the_stop_string_at_a_prompts_end_stops_nothing() -> None:

@@ -9,12 +9,15 @@ from pathlib import Path
 
 from learnat.errors import LearnatError
 from learnat.sql.execution import check_sqlite
+from learnat.sql.execution_worker import wal_at_rest
 from learnat.sql.schema import Column, ForeignKey, Schema, Table
 
 SAMPLE_ROWS = 256
 """Samples are the first distinct values of this many rows: a bounded read, however large the table is."""
 SAMPLE_WIDTH = 40
 """Characters kept of a sample value; a longer one is cut and ends with an ellipsis."""
+LOCK_WAIT_S = 1.0
+"""Seconds that another program's lock is waited for."""
 
 
 def read_schema(path: str | Path, samples: int = 0) -> Schema:
@@ -24,7 +27,7 @@ def read_schema(path: str | Path, samples: int = 0) -> Schema:
     so the same file always gives the same ones; blobs and text that is not UTF-8 are passed over.
 
     Raises:
-        LearnatError: the file cannot be read, is not SQLite, or is damaged.
+        LearnatError: the file cannot be read, is not SQLite, is damaged, or another program has locked it.
     """
     path = check_sqlite(path)
     try:
@@ -37,6 +40,10 @@ def read_schema(path: str | Path, samples: int = 0) -> Schema:
             tables = tuple(_read_table(connection, name, samples) for name in names)
             return Schema(tables, tuple(_read_foreign_keys(connection, Schema(tables))))
     except sqlite3.Error as error:
+        if "database is locked" in str(error):
+            raise LearnatError(
+                f"The database {path} is locked: another program is writing to it. Let it end, or work on a copy."
+            ) from error
         raise LearnatError(f"cannot read the schema of the database {path}: SQLite says: {error}.") from error
 
 
@@ -46,7 +53,10 @@ def is_internal(table: str) -> bool:
 
 
 def _open_readonly(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+    address = path.resolve()
+    # Otherwise SQLite would create files beside a database in WAL mode, or fail where it may not.
+    options = "mode=ro&immutable=1" if wal_at_rest(str(address)) else "mode=ro"
+    connection = sqlite3.connect(f"{address.as_uri()}?{options}", uri=True, timeout=LOCK_WAIT_S)
     # Some Spider files hold Latin-1 text: it must not stop the reading of the rest.
     connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
     return connection

@@ -74,6 +74,15 @@ class RowSampler(LogitsProcessor):
         return top.where(before < self.decoding.top_p, 0.0), tokens
 
 
+Watch = Callable[[Tensor], bool]
+"""Told, at every token, what all rows have written so far [rows, tokens], in any order of rows; True ends them."""
+
+
+def go_on(written: Tensor) -> bool:
+    """The ``Watch`` that never ends anything."""
+    return False
+
+
 class RowEnds(StoppingCriteria):
     """Ends each row at ``stop`` or when its room is used up, and remembers where; end tokens are transformers' part.
 
@@ -81,7 +90,7 @@ class RowEnds(StoppingCriteria):
         width: of the padded prompts.
         room: tokens that each row may have.
         stop: what finds the end of a text, or None.
-        cancelled: asked at every token; all rows end once it says so.
+        watch: told of every token; all rows end once it says so.
     """
 
     def __init__(
@@ -89,24 +98,25 @@ class RowEnds(StoppingCriteria):
         width: int,
         room: Sequence[int],
         stop: StopStringCriteria | None,
-        cancelled: Callable[[], bool],
+        watch: Watch,
         device: torch.device,
     ) -> None:
         self.width = width
         self.limits = torch.tensor(room, device=device)
         self.stop = stop
-        self.cancelled = cancelled
+        self.watch = watch
         self.stopped_at = torch.zeros_like(self.limits)
 
     def __call__(self, input_ids: Tensor, scores: Tensor, **kwargs: object) -> Tensor:
         """Which rows [rows] have ended."""
-        length = input_ids.shape[1] - self.width
+        written = input_ids[:, self.width :]
+        length = written.shape[1]
         if self.stop is not None:
             # Only what was written counts: prompts end in the stop string of the step before.
-            found = self.stop(input_ids[:, self.width :], scores) & (self.stopped_at == 0)
+            found = self.stop(written, scores) & (self.stopped_at == 0)
             self.stopped_at = torch.where(found, length, self.stopped_at)
         ended = (self.stopped_at > 0) | (self.limits <= length)
-        return torch.ones_like(ended) if self.cancelled() else ended
+        return torch.ones_like(ended) if self.watch(written) else ended
 
     def lengths(self) -> list[tuple[int, bool]]:
         """For each row how many tokens it may have at most, and whether it ended at the stop string there."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from transformers import GenerationConfig, StopStringCriteria
 
 from learnat.errors import LearnatError, nearest
-from learnat.inference.decoding import Row, RowEnds, RowSampler
+from learnat.inference.decoding import Row, RowEnds, RowSampler, Watch, go_on
 from learnat.inference.engines.base import Completion, Decoding
 from learnat.training.logprobs import causal_lm
 from learnat.training.models import Policy
@@ -39,7 +39,7 @@ def complete(
     rows: Sequence[Row],
     decoding: Decoding,
     stop: StopStringCriteria | None = None,
-    cancelled: Callable[[], bool] = lambda: False,
+    watch: Watch = go_on,
 ) -> list[Completion]:
     """The completions of ``rows``, decoded together by a policy that is ready to (see ``prepare``).
 
@@ -48,14 +48,14 @@ def complete(
 
     Args:
         stop: of ``decoding.stop``, see ``stop_criteria``.
-        cancelled: asked at every token; once it says so, what is written so far is returned.
+        watch: told of every token; once it says so, what is written so far is returned.
     """
     room = rooms(policy, rows, decoding)
     fitting = [i for i in range(len(rows)) if room[i] > 0]
     completions = [Completion("", len(row.prompt), 0, False) for row in rows]
     if fitting:
         chosen, limits = [rows[i] for i in fitting], [room[i] for i in fitting]
-        for i, completion in zip(fitting, _generate(policy, chosen, limits, decoding, stop, cancelled), strict=True):
+        for i, completion in zip(fitting, _generate(policy, chosen, limits, decoding, stop, watch), strict=True):
             completions[i] = completion
     return completions
 
@@ -72,7 +72,7 @@ def _generate(
     room: Sequence[int],
     decoding: Decoding,
     stop: StopStringCriteria | None,
-    cancelled: Callable[[], bool],
+    watch: Watch,
 ) -> list[Completion]:
     device = next(policy.model.parameters()).device
     width = max(len(row.prompt) for row in rows)
@@ -91,7 +91,7 @@ def _generate(
         eos_token_id=sorted(policy.end_tokens),
         pad_token_id=policy.tokenizer.pad_token_id,
     )
-    ends = RowEnds(width, room, stop, cancelled, device)
+    ends = RowEnds(width, room, stop, watch, device)
     sampled = any(row.seed is not None for row in rows)
     samplers = [RowSampler(rows, decoding, max(room), device)] if sampled else []
     shipped, policy.model.generation_config = policy.model.generation_config, config

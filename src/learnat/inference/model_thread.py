@@ -67,7 +67,7 @@ class ModelThread:
 
     def _write(self, rows: Sequence[Row]) -> list[Completion]:
         assert self._writer is not None, "it comes with the model"
-        completions = self._writer.write(rows, self._decoding, lambda: self._batcher.closed)
+        completions = self._writer.write(rows, self._decoding, lambda _: self._batcher.closed)
         self._batcher.size = self._writer.size
         return completions
 

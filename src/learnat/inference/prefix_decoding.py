@@ -7,13 +7,13 @@ rounding.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 from transformers import StopStringCriteria
 
-from learnat.inference.decoding import Row, RowEnds, RowSampler
+from learnat.inference.decoding import Row, RowEnds, RowSampler, Watch, go_on
 from learnat.inference.engines.base import Completion, Decoding
 from learnat.inference.generate import completion_of, rooms
 from learnat.inference.prefix_attention import RowKeyValues, forward
@@ -35,7 +35,7 @@ def complete_sharing(
     decoding: Decoding,
     prefixes: PrefixCache,
     stop: StopStringCriteria | None = None,
-    cancelled: Callable[[], bool] = lambda: False,
+    watch: Watch = go_on,
 ) -> list[Completion]:
     """``generate.complete``, for a model whose attention implementation is ``prefix_attention``'s.
 
@@ -54,7 +54,7 @@ def complete_sharing(
     step = DecodeStep(policy, prompts, key_values, sources, max(room))
     index = torch.tensor(sources, device=logits.device)
     limits = [room[i] for i in order]
-    written, ends = _write(policy, step, logits[index], chosen, limits, decoding, stop, cancelled)
+    written, ends = _write(policy, step, logits[index], chosen, limits, decoding, stop, watch)
     computed = dict(enumerate(prompts.computed))
     for i, row, source, tokens, (length, stopped) in zip(order, chosen, sources, written, ends, strict=True):
         # Further samples of a prompt cost no prompt token.
@@ -203,13 +203,13 @@ def _write(
     room: Sequence[int],
     decoding: Decoding,
     stop: StopStringCriteria | None,
-    cancelled: Callable[[], bool],
+    watch: Watch,
 ) -> tuple[list[list[int]], list[tuple[int, bool]]]:
     """Tokens of all rows, padded behind their ends, and what ``RowEnds.lengths`` says of them."""
     device, steps = logits.device, max(room)
     end_tokens = torch.tensor(sorted(policy.end_tokens), device=device)
     sampler = RowSampler(rows, decoding, steps, device) if any(row.seed is not None for row in rows) else None
-    row_ends = RowEnds(0, room, stop, cancelled, device)
+    row_ends = RowEnds(0, room, stop, watch, device)
     written = torch.full((len(rows), steps), policy.tokenizer.pad_token_id, device=device)
     ended = torch.zeros(len(rows), dtype=torch.bool, device=device)
     every = LOOK_EVERY if device.type == "cuda" else 1

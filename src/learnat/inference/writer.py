@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from transformers import StopStringCriteria
 
 from learnat.errors import LearnatError
 from learnat.inference import prefix_attention
-from learnat.inference.decoding import Row, stop_criteria
+from learnat.inference.decoding import Row, Watch, go_on, stop_criteria
 from learnat.inference.engines.base import Completion, Decoding
 from learnat.inference.generate import complete, prepare
 from learnat.inference.prefix_cache import PrefixCache
@@ -53,15 +53,13 @@ class BatchWriter:
         self._prefixes.clear()
         causal_lm(self._policy.model).set_attn_implementation(self._policy.attention)
 
-    def write(
-        self, rows: Sequence[Row], decoding: Decoding, cancelled: Callable[[], bool] = lambda: False
-    ) -> list[Completion]:
+    def write(self, rows: Sequence[Row], decoding: Decoding, watch: Watch = go_on) -> list[Completion]:
         """The completions of ``rows``; see ``generate.complete``.
 
         Raises ``LearnatError`` when there is no memory for a single row.
         """
         try:
-            return self._complete(rows, decoding, cancelled)
+            return self._complete(rows, decoding, watch)
         except torch.OutOfMemoryError as error:
             if len(rows) == 1:
                 raise LearnatError(
@@ -74,12 +72,12 @@ class BatchWriter:
         half = len(rows) // 2
         self.size = min(self.size, half)
         log.warning("The GPU has no memory for %d sequences at once: going on with %d.", len(rows), half)
-        return self.write(rows[:half], decoding, cancelled) + self.write(rows[half:], decoding, cancelled)
+        return self.write(rows[:half], decoding, watch) + self.write(rows[half:], decoding, watch)
 
-    def _complete(self, rows: Sequence[Row], decoding: Decoding, cancelled: Callable[[], bool]) -> list[Completion]:
+    def _complete(self, rows: Sequence[Row], decoding: Decoding, watch: Watch) -> list[Completion]:
         if decoding.stop not in self._stops:
             self._stops[decoding.stop] = stop_criteria(self._policy.tokenizer, decoding.stop)
         stop = self._stops[decoding.stop]
         if self._shares:
-            return complete_sharing(self._policy, rows, decoding, self._prefixes, stop, cancelled)
-        return complete(self._policy, rows, decoding, stop, cancelled)
+            return complete_sharing(self._policy, rows, decoding, self._prefixes, stop, watch)
+        return complete(self._policy, rows, decoding, stop, watch)

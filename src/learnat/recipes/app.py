@@ -11,7 +11,7 @@ import functools
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from learnat.errors import LearnatError
+from learnat.recipes.command_line import hydra_arguments
 from learnat.recipes.config_check import check_overrides
 from learnat.recipes.launchers import let_jobs_spawn
 from learnat.recipes.provenance import FILE_NAME, write_provenance
@@ -35,17 +36,27 @@ log = logging.getLogger(__name__)
 Recipe = Callable[[DictConfig], Any]
 
 
-def launch(recipe: Recipe, config_name: str, config_dir: Path, *, several_ranks: bool = False) -> None:
+def launch(
+    recipe: Recipe,
+    config_name: str,
+    config_dir: Path,
+    *,
+    several_ranks: bool = False,
+    flags: Sequence[str] = (),
+    texts: Sequence[str] = (),
+) -> None:
     """Run ``recipe`` once, or once a job of a sweep, with the config that the command line composes.
 
     The recipe gets a resolved config whose ``run_dir`` is the absolute run folder, which exists. ``several_ranks`` says
-    that it can work under torchrun, as one process to a device; any other recipe is refused there.
+    that it can work under torchrun, as one process to a device; any other recipe is refused there. ``flags`` and
+    ``texts`` are keys that the command line may set in ways of their own, see ``hydra_arguments``.
     """
 
     @functools.wraps(recipe)
     def job(cfg: DictConfig) -> float | None:
         return _run_job(recipe, cfg)
 
+    sys.argv[1:] = hydra_arguments(sys.argv[1:], flags, texts)
     arguments = get_args_parser().parse_args()
     # Libraries' warnings belong into the log, not between a recipe's lines.
     logging.captureWarnings(True)
@@ -106,7 +117,7 @@ def _complete(cfg: DictConfig, folder: Path) -> None:
         OmegaConf.resolve(cfg)
         missing = sorted(OmegaConf.missing_keys(cfg))
     except OmegaConfBaseException as error:
-        raise LearnatError(f"{error.full_key}: {str(error).splitlines()[0]}") from error
+        raise LearnatError(f"{error.full_key or 'config'}: {str(error).splitlines()[0]}") from error
     if missing:
         raise LearnatError(f"{missing[0]} has no value: give one, {missing[0]}=…")
 

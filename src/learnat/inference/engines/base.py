@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from learnat.errors import LearnatError
 from learnat.synthesis.checks import check_count, check_number
@@ -134,6 +134,18 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Let go of the model, or of the connection to it."""
+        ...
+
+
+@runtime_checkable
+class StreamingEngine(Engine, Protocol):
+    """An engine that lets a text be read while it is written."""
+
+    def stream(self, prompt: Prompt, decoding: Decoding, on_text: Callable[[str], None]) -> Completion:
+        """What ``generate`` gives for ``prompt`` alone; ``on_text`` is told the text so far, whenever it has grown.
+
+        Characters at its end may still change: a token can be a part of one.
+        """
         ...
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from torch import Tensor
+
 from learnat.errors import LearnatError
 from learnat.inference.decoding import Row
-from learnat.inference.engines.base import Decoding, Prompt, Written
+from learnat.inference.engines.base import Completion, Decoding, Prompt, Written
 from learnat.inference.engines.chat_encoding import ChatEncoder
 from learnat.inference.generate import check_device
 from learnat.inference.writer import BatchWriter
@@ -63,15 +66,33 @@ class TransformersEngine:
     def generate(
         self, prompts: Sequence[Prompt], decoding: Decoding, samples: Sequence[int] = (0,)
     ) -> Iterator[Written]:
-        was_training = self.policy.model.training
-        self._writer.start()
-        try:
+        with self._writing():
             waiting = self._rows(prompts, decoding, samples)
             while waiting:
                 batch, waiting = waiting[: self._writer.size], waiting[self._writer.size :]
                 completions = self._writer.write([row for _, _, row in batch], decoding)
                 for (position, sample, _), completion in zip(batch, completions, strict=True):
                     yield Written(position, sample, completion)
+
+    def stream(self, prompt: Prompt, decoding: Decoding, on_text: Callable[[str], None]) -> Completion:
+        def watch(written: Tensor) -> bool:
+            tokens = (token for token in written[0].tolist() if token not in end_tokens)
+            on_text(self.policy.tokenizer.decode(list(tokens)))
+            return False
+
+        end_tokens = self.policy.end_tokens
+        [(_, _, row)] = self._rows([prompt], decoding, [0])
+        with self._writing():
+            [completion] = self._writer.write([row], decoding, watch)
+        return completion
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """The policy is the writer's meanwhile."""
+        was_training = self.policy.model.training
+        self._writer.start()
+        try:
+            yield
         finally:
             self._writer.release()
             self.policy.model.train(was_training)

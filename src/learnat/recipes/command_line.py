@@ -1,0 +1,33 @@
+"""What a command takes beside Hydra's own arguments: flags, and values that are texts whatever stands in them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from hydra.core.override_parser.types import Quote, QuotedString
+
+_QUOTED = re.compile(r"""(['"])(?:\\.|(?!\1).)*\1""", re.DOTALL)
+
+
+def hydra_arguments(arguments: Sequence[str], flags: Sequence[str] = (), texts: Sequence[str] = ()) -> list[str]:
+    """``arguments`` as Hydra understands them.
+
+    Args:
+        flags: keys that a flag may set: ``--explain`` becomes ``explain=true``.
+        texts: keys whose values are taken literally but for interpolations: to Hydra a comma would begin a sweep's next
+            value, and an apostrophe a quoted text. A value in quotes of its own is Hydra's to read.
+    """
+    return [_flag(argument, flags) or _text(argument, texts) or argument for argument in arguments]
+
+
+def _flag(argument: str, flags: Sequence[str]) -> str | None:
+    name = argument.removeprefix("--")
+    return f"{name}=true" if name in flags and name != argument else None
+
+
+def _text(argument: str, texts: Sequence[str]) -> str | None:
+    key, equals, value = argument.partition("=")
+    if not equals or key not in texts or _QUOTED.fullmatch(value):
+        return None
+    return f"{key}={QuotedString(value, Quote.single).with_quotes()}"
