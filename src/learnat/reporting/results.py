@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -13,16 +15,41 @@ BLOB_BYTES = 16
 """Bytes shown of a blob."""
 
 
+def print_result(console: Console, result: Result, shown: int, indent: int = 0) -> None:
+    """Print the first ``shown`` rows and how many there are beyond, or the error."""
+    if result.error is not None:
+        console.print(" " * indent, visible(result.error), sep="", soft_wrap=True)
+        return
+    console.print(Padding(result_table(result, shown), (0, 0, 0, indent)))
+    if (note := beyond(result, shown)) is not None:
+        console.print(" " * indent, note, sep="")
+
+
 def result_table(result: Result, shown: int) -> Table:
-    """The first ``shown`` rows of ``result``, and below them how many there are beyond."""
+    """The first ``shown`` rows of a result."""
     rows = result.rows[:shown]
-    table = Table(caption=_caption(result, len(rows)), caption_justify="left")
+    table = Table()
     for position, column in enumerate(result.columns):
-        numeric = all(isinstance(row[position], (int, float, type(None))) for row in rows)
-        table.add_column(visible(column), justify="right" if numeric and rows else "left", overflow="fold")
+        numeric = bool(rows) and all(isinstance(row[position], (int, float, type(None))) for row in rows)
+        table.add_column(visible(column), justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         table.add_row(*map(cell_text, row))
     return table
+
+
+def beyond(result: Result, shown: int) -> str | None:
+    """What the first ``shown`` rows do not say of a result."""
+    more = max(0, len(result.rows) - shown)
+    if result.truncated:
+        return f"… and more: the result has over {_rows(len(result.rows))}"
+    if more:
+        return f"… and {_rows(more)} more"
+    return None if result.rows else "no rows"
+
+
+def size_text(result: Result) -> str:
+    """How many rows a result has, or why there is none."""
+    return result.error or f"{'over ' if result.truncated else ''}{_rows(len(result.rows))}"
 
 
 def cell_text(value: Any) -> Text:
@@ -40,16 +67,5 @@ def visible(text: str) -> Text:
     return Text("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text))
 
 
-def size_text(result: Result) -> str:
-    """How many rows a result has, or why there is none."""
-    if result.error is not None:
-        return result.error
-    count = len(result.rows)
-    return f"{'at least ' if result.truncated else ''}{count} row{'' if count == 1 else 's'}"
-
-
-def _caption(result: Result, shown: int) -> str:
-    more = len(result.rows) - shown
-    if more or result.truncated:
-        return f"… and {'at least ' if result.truncated else ''}{more} more"
-    return "" if result.rows else "no rows"
+def _rows(count: int) -> str:
+    return f"{count} row{'' if count == 1 else 's'}"
