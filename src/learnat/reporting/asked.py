@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from learnat.inference.engines.base import Completion
 from learnat.inference.streaming import Streamed
 from learnat.reporting.results import print_result, size_text, visible
 from learnat.sql.execution import Executor, Result
@@ -70,8 +71,14 @@ def print_answer(answered: Answered, printer: StepPrinter) -> None:
             "The answer was cut at %d tokens: inference.max_new_tokens, or the model's context, allows no more.",
             completion.completion_tokens,
         )
+    console.print(f"Tokens: {_tokens(completion)}")
+
+
+def _tokens(completion: Completion) -> str:
+    if not completion.prompt_tokens:
+        return "not counted by the server"
     cached = f" ({completion.cached_tokens} of them cached)" if completion.cached_tokens else ""
-    console.print(f"Tokens: {completion.prompt_tokens} prompt{cached}, {completion.completion_tokens} completion")
+    return f"{completion.prompt_tokens} prompt{cached}, {completion.completion_tokens} completion"
 
 
 def agreement_table(answers: Sequence[Answered], groups: Sequence[int | None]) -> Table:

@@ -7,7 +7,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -22,8 +22,11 @@ from learnat.training.prompts import PromptStyle
 
 if TYPE_CHECKING:
     from learnat.synthesis.proposers.chat_client import ChatClient
+    from learnat.synthesis.proposers.chat_server import Server
 
 log = logging.getLogger(__name__)
+
+Ask = Callable[[Mapping[str, Any]], tuple[Reply | None, tuple[str, ...]]]
 
 PARAMETERS = ("temperature", "top_p", "max_tokens", "stop", "seed")
 """What ``omit`` may name."""
@@ -121,6 +124,13 @@ class OpenAIEngine:
                 "the same command asks again for the others."
             )
 
+    def stream(self, prompt: Prompt, decoding: Decoding, on_text: Callable[[str], None]) -> Completion:
+        """See ``StreamingEngine``. Somebody waits for the text, so that a server which is gone is not waited for."""
+        try:
+            return self._complete(prompt, decoding, 0, lambda call: self._read(call, on_text))
+        except Unanswered as error:
+            raise LearnatError(f"{self.settings.base_url} gave no answer ({', '.join(error.reasons)}).") from error
+
     def close(self) -> None:
         self._closed.set()
         with self._lock:
@@ -130,13 +140,14 @@ class OpenAIEngine:
         if self._replies is not None:
             self._replies.close()
 
-    def _complete(self, prompt: Prompt, decoding: Decoding, sample: int) -> Completion:
+    def _complete(self, prompt: Prompt, decoding: Decoding, sample: int, ask: Ask | None = None) -> Completion:
+        """``ask`` is who gets a reply that is not known yet: by default, one that waits for the whole of it."""
         call = self._call(prompt, decoding, sample)
         key = cache_key({**call, "seed": decoding.seed}, sample)
         known = self._replies.get(key) if self._replies is not None else None
         if known is not None:
             return _completion(known)
-        reply, failures = self._ask(call)
+        reply, failures = (ask or self._ask)(call)
         if reply is None:
             return Completion("", 0, 0, False, failure=failures[-1])
         return _completion(self._replies.keep(key, reply) if self._replies is not None else reply)
@@ -185,6 +196,14 @@ class OpenAIEngine:
                 self._waiting = False
                 return answer.reply, answer.failures
 
+    def _read(self, call: Mapping[str, Any], on_text: Callable[[str], None]) -> tuple[Reply | None, tuple[str, ...]]:
+        """As ``_ask``, with ``on_text`` told of the reply as it grows."""
+        server = self._server()
+        from learnat.inference.engines.openai_stream import stream_reply
+
+        reply = stream_reply(server, call, self.settings.timeout_s, on_text)
+        return (reply, ()) if isinstance(reply, Reply) else (None, reply.reasons)
+
     def _tell_once(self, error: LearnatError) -> None:
         with self._lock:
             told, self._waiting = self._waiting, True
@@ -193,19 +212,25 @@ class OpenAIEngine:
 
     def _connected(self) -> ChatClient:
         """The client, which starts with the first call: answers from the cache need neither server nor key."""
+        server = self._server()
+        from learnat.synthesis.proposers.chat_client import ChatClient
+
+        with self._lock:
+            if self._client is None:
+                settings = self.settings
+                self._client = ChatClient(server, settings.attempts, settings.timeout_s, settings.concurrency)
+            return self._client
+
+    def _server(self) -> Server:
+        """Raises ``LearnatError`` where the package that talks to it is not installed."""
         try:
-            from learnat.synthesis.proposers.chat_client import ChatClient
             from learnat.synthesis.proposers.chat_server import Server
         except ImportError as error:
             raise LearnatError(
                 f"engine=openai needs packages that are not installed ({error}): pip install -e '.[openai]'"
             ) from error
-        with self._lock:
-            if self._client is None:
-                settings = self.settings
-                server = Server(settings.base_url, settings.model, settings.api_key_env, group="engine")
-                self._client = ChatClient(server, settings.attempts, settings.timeout_s, settings.concurrency)
-            return self._client
+        settings = self.settings
+        return Server(settings.base_url, settings.model, settings.api_key_env, group="engine")
 
 
 def _completion(reply: Reply) -> Completion:
