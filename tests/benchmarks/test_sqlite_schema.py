@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from learnat.benchmarks.sqlite_schema import SAMPLE_WIDTH, read_schema
+from learnat.benchmarks.sqlite_schema import LOCK_WAIT_S, SAMPLE_WIDTH, read_schema
 from learnat.errors import LearnatError
 
 from .conftest import SHOP_SQL, write_database
@@ -84,3 +85,26 @@ def test_damaged_and_missing_files_are_named(tmp_path: Path) -> None:
         read_schema(path)
     with pytest.raises(LearnatError, match=r"none\.sqlite"):
         read_schema(tmp_path / "none.sqlite")
+
+
+def test_a_database_that_another_program_has_locked(tmp_path: Path) -> None:
+    path = tmp_path / "shop.sqlite"
+    write_database(path, SHOP_SQL)
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("BEGIN EXCLUSIVE")
+        start = time.monotonic()
+        with pytest.raises(LearnatError, match=r"The database .*shop\.sqlite is locked.*work on a copy"):
+            read_schema(path)
+        assert time.monotonic() - start < 3 * LOCK_WAIT_S
+
+
+def test_a_database_in_wal_mode_gets_no_files_beside_it(tmp_path: Path) -> None:
+    path = tmp_path / "shop.sqlite"
+    write_database(path, "PRAGMA journal_mode = WAL;" + SHOP_SQL)
+    before = path.read_bytes()
+    assert [table.name for table in read_schema(path).tables] == ["customer", "order"]
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE late (n)")
+        assert [table.name for table in read_schema(path).tables] == ["customer", "order", "late"]
+    assert path.read_bytes() != before
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]

@@ -1,0 +1,244 @@
+"""ask.py as a user meets it: steps, SQL, result and cost of an answer, and one clear line for whatever goes wrong."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+from tests.inference.conftest import counted_policy, settings
+
+from learnat.errors import LearnatError
+from learnat.recipes.ask import ask
+from learnat.training import models
+from learnat.training.tokenizer import END_TOKEN
+
+ROOT = Path(__file__).parents[2]
+
+# What policies write to any prompt. A policy that counts which token follows which must meet none of them twice.
+TWO_STEPS = (
+    "-- Which singers are there?\nSELECT name, country FROM singer;\n"
+    "/* how many concerts? */\nselect count(*) as n from concert ;\n"
+)
+COUNT = "-- How many?\nSELECT 2.0;\n"
+ROWS = "-- All of it?\nSELECT * FROM singer;\n"
+DELETE = "-- Remove all?\nDELETE FROM singer;\n"
+DELETE_IN_CTE = "-- Remove all?\nWITH x AS (SELECT 1) DELETE FROM singer;\n"
+NO_SUCH_COLUMN = "-- How old?\nSELECT age FROM singer;\n"
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Folders of policies, each of which always writes the given text."""
+    home = tmp_path_factory.mktemp("checkpoints")
+
+    def make(text: str) -> Path:
+        folder = home / hashlib.sha256(text.encode()).hexdigest()[:8]
+        if not folder.exists():
+            models.export(counted_policy([text + END_TOKEN]), settings(), folder, "sft")
+        return folder
+
+    return make
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    path = tmp_path / "concerts, 'new'.sqlite"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(
+            """
+            CREATE TABLE singer (id INTEGER PRIMARY KEY, name TEXT, country TEXT, photo BLOB);
+            CREATE TABLE concert (id INTEGER PRIMARY KEY);
+            INSERT INTO singer VALUES (1, 'Ada', 'Peru', NULL), (2, 'Bo' || char(27) || '[31m', NULL, x'00ff');
+            INSERT INTO concert VALUES (1), (2);
+            """
+        )
+        connection.executemany("INSERT INTO singer VALUES (?, 'Cy', 'Peru', NULL)", [(i,) for i in range(3, 30)])
+        connection.commit()
+    return path
+
+
+@pytest.fixture
+def asked(database: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
+    """Asks in this process. Gives whether all answers ran, what was printed, and answers.json."""
+
+    def run(*overrides: str, **config: Any) -> tuple[bool, str, Any]:
+        with initialize_config_dir(config_dir=str(ROOT / "conf"), version_base="1.3"):
+            cfg = compose("ask", ["engine.device=cpu", *overrides])
+        cfg.update({"database": str(database), "question": "What, then?", "run_dir": str(tmp_path), **config})
+        return ask(cfg), capsys.readouterr().out, json.loads((tmp_path / "answers.json").read_text())["answers"]
+
+    return run
+
+
+def command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """ask.py in ``folder``, on the device that every machine has."""
+    return subprocess.run(
+        [sys.executable, str(ROOT / "ask.py"), "engine.device=cpu", *arguments],
+        cwd=folder,
+        env={**os.environ, "COLUMNS": "100", "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def assert_one_line(done: subprocess.CompletedProcess[str], code: int, *parts: str) -> None:
+    assert done.returncode == code, done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    for part in parts:
+        assert part in done.stderr
+
+
+def lines(text: str) -> list[str]:
+    return [line.rstrip() for line in text.splitlines()]
+
+
+def test_the_command_explains_every_step(checkpoint: Callable[[str], Path], database: Path, tmp_path: Path) -> None:
+    question = 'How many concerts, and isn\'t it (roughly) "2" = two?'
+    arguments = [f"database={database}", f"question={question}", "shown_rows=2", "run_dir=out"]
+    done = command(tmp_path, f"checkpoint={checkpoint(TWO_STEPS)}", "--explain", *arguments)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert lines(done.stdout) == [
+        "Step 1: Which singers are there?",
+        "  SELECT name, country FROM singer",
+        "  ┏━━━━━━━━━━━━┳━━━━━━━━━┓",
+        "  ┃ name       ┃ country ┃",
+        "  ┡━━━━━━━━━━━━╇━━━━━━━━━┩",
+        "  │ Ada        │ Peru    │",
+        "  │ Bo\\x1b[31m │ NULL    │",
+        "  └────────────┴─────────┘",
+        "  … and 27 rows more",
+        "Step 2: how many concerts?",
+        "  select count(*) as n from concert",
+        "  ┏━━━┓",
+        "  ┃ n ┃",
+        "  ┡━━━┩",
+        "  │ 2 │",
+        "  └───┘",
+        "SQL",
+        "select count(*) as n from concert",
+        "The answer is the result of step 2.",
+        lines(done.stdout)[-2],
+        "Run folder: out",
+    ]
+    assert lines(done.stdout)[-2].startswith("Tokens: ") and lines(done.stdout)[-2].endswith(" completion")
+    assert json.loads((tmp_path / "out" / "answers.json").read_text())["question"] == question
+
+
+def test_the_answer_is_shown_as_a_table_that_is_cut(
+    checkpoint: Callable[[str], Path], asked: Callable[..., Any]
+) -> None:
+    fine, printed, [answer] = asked(checkpoint=str(checkpoint(ROWS)), shown_rows=3)
+    assert fine
+    assert "│  1 │ Ada        │ Peru    │ NULL              │" in printed
+    assert "│  2 │ Bo\\x1b[31m │ NULL    │ x'00ff' (2 bytes) │" in printed
+    assert "… and 26 rows more" in printed and printed.count("Cy") == 1
+    assert answer["rows"] == 29 and not answer["truncated"] and answer["finished"]
+    assert f"Tokens: {answer['prompt_tokens']} prompt, {answer['completion_tokens']} completion" in printed
+    assert answer["prompt_tokens"] > 50 and answer["completion_tokens"] > 5
+
+
+def test_several_checkpoints_answer_in_turn_and_are_compared(
+    checkpoint: Callable[[str], Path], asked: Callable[..., Any]
+) -> None:
+    folders = [str(checkpoint(text)) for text in (TWO_STEPS, ROWS, COUNT, NO_SUCH_COLUMN)]
+    fine, printed, answers = asked(checkpoint=folders)
+    assert not fine
+    assert [answer["model"] for answer in answers] == folders
+    # 2 is 2.0, whatever the column is called.
+    assert [answer["same_as"] for answer in answers] == [0, 1, 0, None]
+    assert answers[3]["error"] == "no such column: age" and not answers[0]["error"]
+    agreement = printed[printed.index("Agreement") :]
+    table = [[cell.strip() for cell in line.split("│")[1:-1]] for line in lines(agreement) if line.startswith("│")]
+    assert [(row[0], row[2], row[3]) for row in table if row[0]] == [
+        ("1", "1 row", "3"), ("2", "29 rows", "none"), ("3", "1 row", "1"), ("4", "no such column: age", "none"),
+    ]  # fmt: skip
+
+
+REFUSAL = "refused: DELETE singer: databases are opened for reading only"
+
+
+def test_a_statement_that_writes_is_refused(checkpoint: Callable[[str], Path], database: Path, tmp_path: Path) -> None:
+    before = database.read_bytes()
+    done = command(tmp_path, f"checkpoint={checkpoint(DELETE_IN_CTE)}", f"database={database}", "question=Remove them")
+    assert_one_line(done, 1, REFUSAL)
+    assert "DELETE FROM singer" in done.stdout
+    assert database.read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir() if path.name != "runs"] == [database.name]
+
+
+def test_an_answer_that_holds_no_query_is_refused_as_it_stands(
+    checkpoint: Callable[[str], Path], asked: Callable[..., Any]
+) -> None:
+    fine, printed, [answer] = asked("explain=true", checkpoint=str(checkpoint(DELETE)))
+    assert not fine and not answer["steps"] and answer["error"] == REFUSAL
+    assert "DELETE FROM singer" in printed
+
+
+def test_an_answer_that_is_cut_says_so(
+    checkpoint: Callable[[str], Path], asked: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    fine, _, [answer] = asked("inference.max_new_tokens=3", checkpoint=str(checkpoint(COUNT)))
+    assert not fine and not answer["finished"] and answer["completion_tokens"] == 3
+    assert "The answer was cut at 3 tokens" in caplog.text
+
+
+# --- databases that cannot be asked ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def locked(database: Path) -> Iterator[Path]:
+    """``database``, while another program writes to it."""
+    with closing(sqlite3.connect(database, isolation_level=None)) as connection:
+        connection.execute("BEGIN EXCLUSIVE")
+        yield database
+
+
+def test_a_database_that_is_not_there(tmp_path: Path) -> None:
+    done = command(tmp_path, "database=nowhere.sqlite", "question=How many?")
+    assert_one_line(done, 2, "No database at nowhere.sqlite: give the path of an existing SQLite file.")
+
+
+def test_a_database_that_is_none(tmp_path: Path) -> None:
+    (tmp_path / "notes.sqlite").write_text("Not a database. " * 100)
+    done = command(tmp_path, "database=notes.sqlite", "question=How many?")
+    assert_one_line(done, 2, "notes.sqlite is not a SQLite database")
+
+
+def test_a_database_that_is_a_folder(tmp_path: Path) -> None:
+    done = command(tmp_path, "database=.", "question=How many?")
+    assert_one_line(done, 2, "is not a file")
+
+
+def test_a_database_that_is_locked(locked: Path, tmp_path: Path) -> None:
+    done = command(tmp_path, f"database={locked}", "question=How many?")
+    assert_one_line(done, 2, f"The database {locked} is locked", "work on a copy")
+
+
+# --- other mistakes --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("mistake", "message"),
+    [
+        ({"question": " "}, "Give what is asked"),
+        ({"shown_rows": "none"}, "shown_rows=none must be"),
+        ({"checkpoint": None}, "Give what to ask: checkpoint="),
+        ({"checkpoint": []}, "Give what to ask: checkpoint="),
+        ({"checkpoint": ["."]}, "not a LearNAT checkpoint"),
+    ],
+)
+def test_there_is_nothing_or_nobody_to_ask(asked: Callable[..., Any], mistake: dict[str, Any], message: str) -> None:
+    with pytest.raises(LearnatError, match=message):
+        asked(**mistake)
