@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import time
 from contextlib import closing
@@ -108,3 +109,14 @@ def test_a_database_in_wal_mode_gets_no_files_beside_it(tmp_path: Path) -> None:
         assert [table.name for table in read_schema(path).tables] == ["customer", "order", "late"]
     assert path.read_bytes() != before
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+def test_changes_that_were_not_finished_are_one_message(tmp_path: Path) -> None:
+    path, copy = tmp_path / "shop.sqlite", tmp_path / "copy.sqlite"
+    write_database(path, "PRAGMA journal_mode = WAL;" + SHOP_SQL)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE late (n)")
+        for suffix in ("", "-wal"):
+            shutil.copy(f"{path}{suffix}", f"{copy}{suffix}")
+    with pytest.raises(LearnatError, match=r"Cannot read the database .*copy\.sqlite: .*-wal holds changes"):
+        read_schema(copy)

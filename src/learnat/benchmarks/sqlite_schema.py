@@ -9,7 +9,8 @@ from pathlib import Path
 
 from learnat.errors import LearnatError
 from learnat.sql.execution import check_sqlite
-from learnat.sql.execution_worker import wal_at_rest
+from learnat.sql.execution_worker.database import Refused
+from learnat.sql.execution_worker.sqlite import open_options
 from learnat.sql.schema import Column, ForeignKey, Schema, Table
 
 SAMPLE_ROWS = 256
@@ -39,6 +40,8 @@ def read_schema(path: str | Path, samples: int = 0) -> Schema:
             ]
             tables = tuple(_read_table(connection, name, samples) for name in names)
             return Schema(tables, tuple(_read_foreign_keys(connection, Schema(tables))))
+    except Refused as error:
+        raise LearnatError(f"Cannot read the database {path}: {error}.") from error
     except sqlite3.Error as error:
         if "database is locked" in str(error):
             raise LearnatError(
@@ -55,8 +58,8 @@ def is_internal(table: str) -> bool:
 def _open_readonly(path: Path) -> sqlite3.Connection:
     address = path.resolve()
     # Otherwise SQLite would create files beside a database in WAL mode, or fail where it may not.
-    options = "mode=ro&immutable=1" if wal_at_rest(str(address)) else "mode=ro"
-    connection = sqlite3.connect(f"{address.as_uri()}?{options}", uri=True, timeout=LOCK_WAIT_S)
+    uri = f"{address.as_uri()}?{open_options(str(address))}"
+    connection = sqlite3.connect(uri, uri=True, timeout=LOCK_WAIT_S)
     # Some Spider files hold Latin-1 text: it must not stop the reading of the rest.
     connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
     return connection
