@@ -1,22 +1,16 @@
-"""Generation and what is kept of it."""
+"""Generation with a policy in memory."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import Sequence
 
 import pytest
 import torch
 from omegaconf import OmegaConf
 
-from learnat.benchmarks.types import Database, Example
-from learnat.inference.answers import Answer, answer_split
 from learnat.inference.decoding import Row
-from learnat.inference.engines.base import Completion, Decoding, Prompt, Written
+from learnat.inference.engines.base import Completion, Decoding
 from learnat.inference.generate import complete, prepare
-from learnat.sql.schema import Column, Schema, Table
 from learnat.training import models
 from learnat.training.models import Policy
 from learnat.training.prompts import PromptStyle
@@ -80,72 +74,6 @@ def test_a_prompt_that_fills_the_context_is_answered_by_nothing(policy: Policy) 
     full, almost = complete(policy, [Row((5,) * 64), Row((5,) * 60)], Decoding(20))
     assert full == Completion("", 64, 0, False)
     assert almost.completion_tokens <= 4
-
-
-class Music:
-    """Three questions about one database."""
-
-    name, ex_mode, difficulties, samples = "music", "spider_bag", (), 0
-
-    def skipped(self, split: str) -> int:
-        return 0
-
-    def fingerprint(self, split: str) -> str:
-        return "data"
-
-    def examples(self, split: str) -> list[Example]:
-        example = Example(0, "dev/0", split, "music", "How many heads?", "", "SELECT 1")
-        return [replace(example, index=i, example_id=f"dev/{i}", question=f"Question {i}?") for i in (4, 5, 6)]
-
-    def database(self, db_id: str) -> Database:
-        return Database(db_id, None, Schema((Table("singer", (Column("name"),)),)))
-
-
-class Scripted:
-    """Stands for a model that always knows the answer; counts what it is asked."""
-
-    name, style = "scripted", PromptStyle()
-
-    def __init__(self, identity: str = "scripted") -> None:
-        self.identity = identity
-        self.asked = 0
-
-    def generate(
-        self, prompts: Sequence[Prompt], decoding: Decoding, samples: Sequence[int] = (0,)
-    ) -> Iterator[Written]:
-        for i in reversed(range(len(prompts))):
-            self.asked += 1
-            text = "-- First.\nSELECT name FROM singer;\n-- All.\nSELECT 1;\n"
-            yield Written(i, 0, Completion(text, 10, 5, True))
-
-    def close(self) -> None:
-        pass
-
-
-def asked(engine: Scripted, path: Path, done: list[int]) -> list[Answer]:
-    return answer_split(engine, Music(), "dev", Decoding(), path, done.append)
-
-
-def test_answers_are_kept_and_not_asked_again(tmp_path: Path) -> None:
-    path, engine, done = tmp_path / "answers.jsonl", Scripted(), []
-    answers = asked(engine, path, done)
-    assert [answer.index for answer in answers] == [4, 5, 6] and engine.asked == sum(done) == 3
-    assert [step.sql for step in answers[0].steps] == ["SELECT name FROM singer", "SELECT 1"]
-    assert answers[0].sql == "SELECT 1"
-
-    key, *lines = path.read_text().splitlines()
-    assert sorted(json.loads(line)["index"] for line in lines) == [4, 5, 6]
-    path.write_text("\n".join([key, *lines[:2]]) + "\n" + lines[2][:17])  # killed while the third was written
-    again = asked(engine, path, done)
-    assert again == answers and engine.asked == 4
-    assert len(path.read_text().splitlines()) == 4
-
-
-def test_another_models_answers_are_not_taken(tmp_path: Path) -> None:
-    path, other = tmp_path / "answers.jsonl", Scripted("another")
-    asked(Scripted(), path, [])
-    asked(other, path, [])
-    assert other.asked == 3
 
 
 def test_what_a_model_ships_does_not_change_greedy_decoding(policy: Policy) -> None:

@@ -1,18 +1,17 @@
-"""Answers of a model to all questions of a split, kept on disk as they come so that a stopped run resumes."""
+"""Answers of a model to all questions of a split."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from learnat.benchmarks.types import Benchmark, Example
-from learnat.inference.engines.base import Completion, Decoding, Engine
-from learnat.inference.parse import parse_answer
-from learnat.inference.prompts import question_prompt
+from learnat.benchmarks.types import Benchmark
+from learnat.inference.candidates import CandidateRunner
+from learnat.inference.engines.base import Engine
+from learnat.inference.recorded import RecordedEngine
+from learnat.inference.strategy import Choice, Strategy
+from learnat.sql.execution import ExecutorPool
 from learnat.synthesis.tree import Step
 
 
@@ -21,7 +20,9 @@ class Answer:
     """One question's answer.
 
     ``guesses``: what the parser had to assume; ``finished``: the text was complete; ``failure``: why there is none.
-    ``cached_tokens`` are those of ``prompt_tokens`` that were not computed for this question.
+    Tokens are those of all ``calls``; ``cached_tokens`` are those of ``prompt_tokens`` that were not computed for this
+    question. ``samples`` of the calls were first answers (the others repaired them), and ``votes`` of them agree with
+    the answer (None: no vote was taken).
     """
 
     index: int
@@ -33,16 +34,20 @@ class Answer:
     finished: bool
     cached_tokens: int = 0
     failure: str | None = None
+    calls: int = 1
+    samples: int = 1
+    votes: int | None = None
 
 
 def answer_of_sql(index: int, sql: str) -> Answer:
     """Somebody else's prediction: SQL without steps, of unknown cost."""
-    return Answer(index, sql, (), (), 0, 0, True)
+    return Answer(index, sql, (), (), 0, 0, True, calls=0, samples=0)
 
 
 def token_totals(answers: Sequence[Answer]) -> dict[str, int]:
-    """What all ``answers`` cost together: tokens of prompts, those among them that were cached, and of completions."""
+    """What all ``answers`` cost together: calls, tokens of prompts, those among them cached, and of completions."""
     return {
+        "calls": sum(answer.calls for answer in answers),
         "prompt": sum(answer.prompt_tokens for answer in answers),
         "cached": sum(answer.cached_tokens for answer in answers),
         "completion": sum(answer.completion_tokens for answer in answers),
@@ -53,66 +58,44 @@ def answer_split(
     engine: Engine,
     benchmark: Benchmark,
     split: str,
-    decoding: Decoding,
+    strategy: Strategy,
     path: Path,
+    pool: ExecutorPool,
+    timeout_s: float,
     advance: Callable[[int], None],
 ) -> list[Answer]:
     """The answers to ``split``'s questions in its order.
 
-    Each is appended to ``path`` when it is there; what ``path`` holds already is not asked again, unless it was
-    another model's answer, to other data, or decoded otherwise: the file's first line says whose answers it holds.
-    ``advance`` is told how many questions are done.
+    Args:
+        path: a file that keeps what the model writes: what it holds is not asked again, see ``RecordedEngine``.
+        pool, timeout_s: what executes the SQL that a strategy chooses from.
+        advance: told how many questions are done.
+
+    Raises ``LearnatError`` where the engine cannot go on, or ``strategy`` cannot ask ``split``.
     """
+    strategy.check(benchmark, split)
     examples = benchmark.examples(split)
-    asked = [engine.identity, engine.style.hash, benchmark.fingerprint(split), repr(decoding)]
-    key = json.dumps({"answers_of": hashlib.sha256("\n".join(asked).encode()).hexdigest()})
-    done = _read(path, key)
-    advance(len(done))
-    open_examples = [example for example in examples if example.index not in done]
-    prompts = [question_prompt(engine.style, benchmark.database(e.db_id), e) for e in open_examples]
-    with path.open("a", encoding="utf-8") as file:
-        for written in engine.generate(prompts, decoding):
-            answer = _answer(open_examples[written.position], written.completion)
-            file.write(json.dumps(asdict(answer), ensure_ascii=False) + "\n")
-            file.flush()
-            done[answer.index] = answer
-            advance(1)
-    return [done[example.index] for example in examples]
+    runner = CandidateRunner(pool, benchmark.ex_mode, timeout_s)
+    done: dict[int, Answer] = {}
+    for place, choice in strategy.answer(RecordedEngine(engine, path), benchmark, examples, runner):
+        done[place] = _answer(examples[place].index, choice)
+        advance(1)
+    return [done[place] for place in range(len(examples))]
 
 
-def _answer(example: Example, completion: Completion) -> Answer:
-    parsed = parse_answer(completion.text)
+def _answer(index: int, choice: Choice) -> Answer:
+    candidate = choice.candidate
     return Answer(
-        example.index,
-        parsed.sql,
-        parsed.steps,
-        parsed.guesses,
-        completion.prompt_tokens,
-        completion.completion_tokens,
-        completion.finished,
-        completion.cached_tokens,
-        completion.failure,
+        index,
+        candidate.sql,
+        candidate.steps,
+        candidate.guesses,
+        choice.cost.prompt_tokens,
+        choice.cost.completion_tokens,
+        candidate.completion.finished,
+        choice.cost.cached_tokens,
+        candidate.completion.failure,
+        choice.cost.calls,
+        choice.samples,
+        choice.votes,
     )
-
-
-def _read(path: Path, key: str) -> dict[int, Answer]:
-    """The answers in ``path`` if they are those of ``key``; otherwise the file is begun anew.
-
-    A last line torn by a kill is cut off, so that the next one starts a line of its own.
-    """
-    text = path.read_bytes() if path.is_file() else b""
-    whole = text[: text.rfind(b"\n") + 1]
-    # Not splitlines(): an answer may hold other line separators than the one between rows.
-    first, *lines = whole.decode().split("\n")[:-1] or [""]
-    if first != key:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(key + "\n", encoding="utf-8")
-        return {}
-    if len(whole) < len(text):
-        path.write_bytes(whole)
-    answers = [_from_json(json.loads(line)) for line in lines]
-    return {answer.index: answer for answer in answers}
-
-
-def _from_json(row: dict[str, Any]) -> Answer:
-    return Answer(**{**row, "steps": tuple(Step(**step) for step in row["steps"]), "guesses": tuple(row["guesses"])})

@@ -16,6 +16,7 @@ from learnat.errors import LearnatError
 from learnat.evaluation.predictions import read_predictions
 from learnat.evaluation.summary import make_scores
 from learnat.inference.answers import Answer, answer_of_sql, answer_split, token_totals
+from learnat.inference.strategy import Strategy
 from learnat.recipes.engines import open_engine
 from learnat.recipes.measuring import Measuring, compare_scored, report
 from learnat.recipes.provenance import write_provenance
@@ -45,8 +46,7 @@ def evaluate(cfg: DictConfig) -> None:
         answers: Sequence[Answer] = _read_answers(benchmark, split, Path(cfg.predictions))
         write_provenance(folder, cfg, data_hash={split: benchmark.fingerprint(split)})
     else:
-        schema_given = "full"
-        stage, answers = _ask(cfg, benchmark, folder)
+        stage, schema_given, answers = _ask(cfg, benchmark, folder)
     with ExecutorPool(cfg.workers, max_rows=cfg.executor.max_rows) as pool:
         scored = measuring.score(answers, pool)
         before = None if others is None else measuring.score(others, pool)
@@ -85,17 +85,24 @@ def _read_answers(benchmark: Benchmark, split: str, path: Path) -> list[Answer]:
     return [answer_of_sql(e.index, predictions[e.index]) for e in benchmark.examples(split) if e.index in predictions]
 
 
-def _ask(cfg: DictConfig, benchmark: Benchmark, folder: Path) -> tuple[str, list[Answer]]:
-    """What is asked, and its answers."""
-    split, decoding = cfg.data.split, instantiate(cfg.inference)
-    with closing(open_engine(cfg, benchmark)) as engine:
+def _ask(cfg: DictConfig, benchmark: Benchmark, folder: Path) -> tuple[str, str, list[Answer]]:
+    """What is asked, what it is shown of the schema, and its answers."""
+    split, path, timeout_s = cfg.data.split, folder / "answers.jsonl", cfg.executor.timeout_s
+    strategy: Strategy = instantiate(cfg.inference)
+    strategy.check(benchmark, split)
+    if strategy.schema.name == "gold":
+        console.print("The prompts show what the gold queries read: scores are of another, easier task.")
+    with (
+        closing(open_engine(cfg, benchmark)) as engine,
+        ExecutorPool(cfg.workers, max_rows=cfg.executor.max_rows) as pool,
+    ):
         write_provenance(
             folder,
             cfg,
             data_hash={split: benchmark.fingerprint(split)},
             prompt_hash=engine.style.hash,
-            decoding=asdict(decoding),
+            decoding=asdict(strategy.decoding),
         )
         with progress_bar(f"answering {split}", len(benchmark.examples(split)), console) as bar:
-            answers = answer_split(engine, benchmark, split, decoding, folder / "answers.jsonl", bar)
-        return str(cfg.checkpoint or engine.name), answers
+            answers = answer_split(engine, benchmark, split, strategy, path, pool, timeout_s, bar)
+        return str(cfg.checkpoint or engine.name), strategy.schema.name, answers

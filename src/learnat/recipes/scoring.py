@@ -19,7 +19,7 @@ from learnat.evaluation.scores import Verdict
 from learnat.evaluation.significance import compare
 from learnat.evaluation.table import score_markdown, score_table
 from learnat.inference.answers import Answer, answer_split, token_totals
-from learnat.inference.engines.base import Decoding
+from learnat.inference.strategy import Strategy
 from learnat.sql.execution import ExecutorPool
 from learnat.sql.gold_results import GoldResults
 
@@ -57,6 +57,9 @@ def prediction_rows(
                 "prompt_tokens": answer.prompt_tokens,
                 "cached_tokens": answer.cached_tokens,
                 "completion_tokens": answer.completion_tokens,
+                "calls": answer.calls,
+                "samples": answer.samples,
+                "votes": answer.votes,
                 **{name: of_metric[len(rows)] for name, of_metric in (values or {}).items()},
             }
         )
@@ -89,7 +92,7 @@ class Scorer:
         benchmark: Benchmark,
         splits: Sequence[str],
         engines: TransformersSettings,
-        decoding: Decoding,
+        strategy: Strategy,
         folder: Path,
         pool: ExecutorPool,
         timeout_s: float,
@@ -98,7 +101,7 @@ class Scorer:
         self.benchmark = benchmark
         self.splits = splits
         self.engines = engines
-        self.decoding = decoding
+        self.strategy = strategy
         self.folder = folder
         self.pool = pool
         self.timeout_s = timeout_s
@@ -114,12 +117,15 @@ class Scorer:
             questions = len(self.benchmark.examples(split))
             path = self.folder / "answers" / f"{stage}-{split}.jsonl"
             with progress_bar(f"{stage}: answering {split}", questions, self._console) as bar:
-                answers = answer_split(self.engines.over(policy), self.benchmark, split, self.decoding, path, bar)
+                engine = self.engines.over(policy)
+                answers = answer_split(
+                    engine, self.benchmark, split, self.strategy, path, self.pool, self.timeout_s, bar
+                )
             predictions = {answer.index: answer.sql for answer in answers}
             verdicts = score_execution(
                 self.benchmark, split, predictions, self.pool, self.timeout_s, gold_results=self.gold_results
             )
-            scores = summarize(verdicts, self.benchmark, self.timeout_s, schema_given="full")
+            scores = summarize(verdicts, self.benchmark, self.timeout_s, self.strategy.schema.name)
             scores["provenance"]["tokens"] = token_totals(answers)
             self.metrics.setdefault(stage, {})[split] = scores
             self._verdicts[stage, split] = verdicts

@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from learnat.benchmarks.types import Benchmark
+from learnat.inference.strategy import Strategy
 from learnat.recipes.devices import check_devices
 from learnat.recipes.engines import own_engine
 from learnat.recipes.given_trees import check_trees, trees_record
@@ -61,8 +62,11 @@ def train(cfg: DictConfig) -> None:
         ranks.bind_gpu()
     check_start(cfg)
     models.check_available(cfg.model)
-    engines, decoding, packing = own_engine(cfg), instantiate(cfg.inference), Packing(**cfg.packing)
+    engines, packing = own_engine(cfg), Packing(**cfg.packing)
+    strategy: Strategy = instantiate(cfg.inference)
     benchmark: Benchmark = instantiate(cfg.data.benchmark)
+    for split in cfg.data.eval_splits:
+        strategy.check(benchmark, split)
     style = PromptStyle(cfg.data.schema_style, cfg.data.samples)
     learnt, own = without_held_out(cfg, benchmark), held_out(cfg, benchmark) if is_on_policy(cfg) else None
     splits = [cfg.data.train_split, *([cfg.data.on_policy_split] if own is not None else []), *cfg.data.eval_splits]
@@ -76,14 +80,14 @@ def train(cfg: DictConfig) -> None:
     ranks.on_first(partial(keep_settings, folder, cfg, data_hash=data_hash, trees=digest))
     searched = _searched(cfg, given, learnt) if own is None or cfg.warm_start.checkpoint is None else None
     policy, done = _initial_policy(cfg, benchmark, style, searched)
-    known = {"data_hash": data_hash, "prompt_hash": policy.style.hash, "decoding": asdict(decoding)}
+    known = {"data_hash": data_hash, "prompt_hash": policy.style.hash, "decoding": asdict(strategy.decoding)}
     if searched is not None:
         known["trees"] = record or trees_record(searched.trees)
     ranks.on_first(partial(write_provenance, folder, cfg, **known))
     with ExecutorPool(cfg.workers, max_rows=cfg.executor.max_rows) as pool:
         gold_results = GoldResults(pool, Path(cfg.cache_dir))
         timeout_s = cfg.executor.timeout_s
-        scorer = Scorer(benchmark, cfg.data.eval_splits, engines, decoding, folder, pool, timeout_s, gold_results)
+        scorer = Scorer(benchmark, cfg.data.eval_splits, engines, strategy, folder, pool, timeout_s, gold_results)
         if done != "untrained" or cfg.score_untrained:
             ranks.on_first(partial(scorer.score, done, policy))
         for stage in stages_of(cfg):

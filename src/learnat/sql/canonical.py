@@ -82,12 +82,12 @@ def _canonical(sql: str, schema: Schema | None, dialect: str) -> Canonical | Sql
         assert form.sql
     except SqlParseError as error:
         return error
-    except _NONSENSE as error:
+    except NONSENSE as error:
         return SqlParseError(f"read but not understood: {error!r}"[:200], 1, 1)
     return form
 
 
-_NONSENSE = (RecursionError, AttributeError, KeyError, IndexError, TypeError, ValueError, SqlglotError)
+NONSENSE = (RecursionError, AttributeError, KeyError, IndexError, TypeError, ValueError, SqlglotError)
 """What sqlglot reads is not always a query: parts may be missing, or nested too deeply. No gold query is like that."""
 
 

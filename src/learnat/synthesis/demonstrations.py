@@ -99,6 +99,11 @@ class MaskedQuestionPool:
     def __len__(self) -> int:
         return len(self._entries)
 
+    @property
+    def example_ids(self) -> frozenset[str]:
+        """The questions in the pool, as far as they have an id."""
+        return frozenset(example_id for _, example_id in self._entries)
+
     def add(self, trees: Sequence[SearchTree]) -> None:
         """Take in the solved ones of ``trees``, in their order; a question that is there stays as it is."""
         self._join([entry for tree in trees if (entry := _entry_of_tree(tree))])

@@ -1,0 +1,53 @@
+"""Solved questions in the prompt of a new one (the paper's adaptive demonstration reasoning)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from learnat.benchmarks.types import Benchmark, Example
+from learnat.errors import LearnatError
+from learnat.sql.schema import Schema
+from learnat.synthesis.checks import check_count
+from learnat.synthesis.demonstrations import MaskedQuestionPool
+from learnat.training.prompts import question_text, step_text
+
+HEADING = "Solved questions of a similar shape, about this and other databases:\n\n"
+
+
+class NearestDemonstrations:
+    """Shows every question the verified decompositions that are nearest to it: see ``MaskedQuestionPool``.
+
+    Args:
+        trees: a trees.jsonl of training questions, or JSON lines of decompositions with their ``question``.
+        size: decompositions shown, at most.
+        same_database: whether those about the asked question's own database may be shown.
+
+    Raises ``LearnatError`` for a size out of bounds, and a file that is missing, cannot be read or has nothing to show.
+    """
+
+    def __init__(self, trees: str | Path | None, size: int = 3, same_database: bool = True) -> None:
+        check_count("inference.demonstrations.size", size)
+        if trees is None:
+            raise LearnatError(
+                "Demonstrations come from solved questions: give inference.demonstrations.trees=FILE, a trees.jsonl "
+                "of the training split (synthesize.py data.split=train … writes one)."
+            )
+        self._trees = trees
+        self._pool = MaskedQuestionPool(size=size, same_database=same_database, initial=trees)
+
+    def check(self, benchmark: Benchmark, split: str) -> None:
+        """Raise ``LearnatError`` where questions of ``split`` themselves would be shown: that gives gold away."""
+        asked = {example.example_id for example in benchmark.examples(split)} & self._pool.example_ids
+        if asked:
+            raise LearnatError(
+                f"{self._trees} holds {len(asked)} questions of {split!r}, the split that is asked, with their gold "
+                "SQL: give inference.demonstrations.trees=FILE with questions of the training split."
+            )
+
+    def text(self, example: Example, schema: Schema) -> str:
+        """What stands before the question of ``example``; empty where nothing helps."""
+        shown = self._pool.similar(example, schema)
+        parts = [
+            f"{question_text(each.question, each.evidence)}\n{''.join(map(step_text, each.steps))}\n" for each in shown
+        ]
+        return HEADING + "".join(parts) if parts else ""

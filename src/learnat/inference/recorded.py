@@ -1,0 +1,78 @@
+"""Completions kept on disk as they come: what was drawn once is read, not drawn again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from learnat.inference.engines.base import Completion, Decoding, Engine, Prompt, Written
+
+
+class RecordedEngine:
+    """``engine`` with a memory, a JSON-lines file: a stopped run goes on where it was, whatever its strategy.
+
+    A completion is known by the model, the decoding, the prompt's text and the sample's index, so the file may hold
+    those of several runs: more samples, or another strategy over the same ones, ask for what is missing only.
+    """
+
+    def __init__(self, engine: Engine, path: Path) -> None:
+        self.name = engine.name
+        self.identity = engine.identity
+        self.style = engine.style
+        self._engine = engine
+        self._path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._known = _read(path)
+
+    def close(self) -> None:
+        self._engine.close()
+
+    def generate(
+        self, prompts: Sequence[Prompt], decoding: Decoding, samples: Sequence[int] = (0,)
+    ) -> Iterator[Written]:
+        """As ``Engine.generate``, the known completions first. Equal prompts are asked once."""
+        positions: dict[str, list[int]] = defaultdict(list)
+        for position, prompt in enumerate(prompts):
+            positions[self._key(prompt, decoding)].append(position)
+        missing: dict[tuple[int, ...], list[str]] = defaultdict(list)
+        for key, places in positions.items():
+            of_prompt = self._known.get(key, {})
+            for sample in samples:
+                if sample in of_prompt:
+                    yield from (Written(place, sample, of_prompt[sample]) for place in places)
+            if absent := tuple(sample for sample in samples if sample not in of_prompt):
+                missing[absent].append(key)
+        for absent, keys in missing.items():
+            asked = [prompts[positions[key][0]] for key in keys]
+            for written in self._engine.generate(asked, decoding, absent):
+                key = keys[written.position]
+                self._keep(key, written)
+                yield from (Written(place, written.sample, written.completion) for place in positions[key])
+
+    def _key(self, prompt: Prompt, decoding: Decoding) -> str:
+        return hashlib.sha256(f"{self.identity}\n{decoding}\n{prompt.digest}".encode()).hexdigest()[:32]
+
+    def _keep(self, key: str, written: Written) -> None:
+        self._known.setdefault(key, {})[written.sample] = written.completion
+        row = {"key": key, "sample": written.sample, **asdict(written.completion)}
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def _read(path: Path) -> dict[str, dict[int, Completion]]:
+    """What ``path`` holds. A last line torn by a kill is cut off, so that the next one starts a line of its own."""
+    text = path.read_bytes() if path.is_file() else b""
+    whole = text[: text.rfind(b"\n") + 1]
+    if len(whole) < len(text):
+        path.write_bytes(whole)
+    known: dict[str, dict[int, Completion]] = {}
+    # Not splitlines(): a text may hold other line separators than the one between rows.
+    for line in whole.decode().split("\n")[:-1]:
+        row = json.loads(line)
+        key, sample = row.pop("key"), row.pop("sample")
+        known.setdefault(key, {})[sample] = Completion(**row)
+    return known

@@ -1,0 +1,80 @@
+"""Solved questions in a prompt: near ones, in the trained format, and never the answer that is asked for."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from learnat.errors import LearnatError
+from learnat.inference.demonstrations import HEADING, NearestDemonstrations
+from learnat.inference.repair import Repair
+from learnat.inference.schema_filters import FullSchema
+from learnat.inference.strategy import Strategy
+from learnat.training.prompts import PromptStyle
+from tests.inference.music import SCHEMA, Music
+
+
+def write(path: Path, *rows: dict[str, Any]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def solved(example_id: str, question: str, sql: str, db_id: str = "music") -> dict[str, Any]:
+    steps = [{"sub_question": "First?", "sql": "SELECT 1"}, {"sub_question": question, "sql": sql}]
+    return {"example_id": example_id, "db_id": db_id, "question": question, "steps": steps}
+
+
+TRAIN = [
+    solved("train/0", "Question 1: which venues are larger than 9000?", "SELECT city FROM venue WHERE seats > 9000"),
+    solved("train/1", "How many concerts are there in each year?", "SELECT year, count(*) FROM concert GROUP BY year"),
+    solved("train/2", "Whose age is above 40?", "SELECT singer.name FROM singer WHERE 40 < singer.age"),
+    solved("train/3", "Which pets are older than 3?", "SELECT name FROM pet WHERE age > 3", "pets"),
+]
+
+
+def test_prompts_show_the_nearest_in_the_trained_format(tmp_path: Path) -> None:
+    trees = write(tmp_path / "train.jsonl", *TRAIN)
+    music = Music(tmp_path)
+    (example, *_) = music.examples("dev")
+    shown = NearestDemonstrations(trees, size=1)
+    near = "Question: Which pets are older than 3?\n-- First?\nSELECT 1;\n"
+    assert shown.text(example, SCHEMA).startswith(HEADING + near)
+    strategy = Strategy(FullSchema(), shown, 32, 0.0, 1.0, 1, 1, True, Repair())
+    prompt = strategy.prompt(PromptStyle(), music.database("music"), example)
+    text = prompt.messages[-1].content
+    assert text.startswith(prompt.shared + HEADING) and text.endswith(f"Question: {example.question}")
+    assert "concerts" in NearestDemonstrations(trees).text(example, SCHEMA)
+    assert "concerts" not in NearestDemonstrations(trees, same_database=False).text(example, SCHEMA)
+
+
+def test_the_answer_is_never_shown(tmp_path: Path) -> None:
+    (example, *_) = Music(tmp_path).examples("dev")
+    own = [
+        solved("train/7", example.question, "SELECT name FROM singer"),  # the question itself, under another id
+        solved("train/8", "Who is it?", example.gold_sql + " ;"),  # another question with its gold SQL
+        TRAIN[2],  # the same query, written otherwise
+    ]
+    shown = NearestDemonstrations(write(tmp_path / "own.jsonl", *own), size=4)
+    assert shown.text(example, SCHEMA) == ""
+    both = NearestDemonstrations(write(tmp_path / "both.jsonl", *own, *TRAIN), size=9).text(example, SCHEMA)
+    assert both.count("Question: ") == 2 and example.question not in both and "Whose age" not in both
+
+
+def test_trees_of_the_asked_split_are_refused(tmp_path: Path) -> None:
+    music = Music(tmp_path)
+    trees = write(tmp_path / "dev.jsonl", *TRAIN, solved("dev/5", "Which?", "SELECT 1"))
+    with pytest.raises(LearnatError, match=r"holds 1 questions of 'dev', the split that is asked, with their gold"):
+        NearestDemonstrations(trees).check(music, "dev")
+    NearestDemonstrations(trees).check(music, "test")
+
+
+def test_mistakes(tmp_path: Path) -> None:
+    with pytest.raises(LearnatError, match=r"give inference\.demonstrations\.trees=FILE"):
+        NearestDemonstrations(None)
+    with pytest.raises(LearnatError, match=r"inference\.demonstrations\.size=0"):
+        NearestDemonstrations(tmp_path / "trees.jsonl", size=0)
+    with pytest.raises(LearnatError, match="can be read there"):
+        NearestDemonstrations(tmp_path / "trees.jsonl")

@@ -1,0 +1,50 @@
+"""What a model wrote is kept, and not asked for again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from learnat.inference.engines.base import Completion, Decoding, Message, Prompt
+from learnat.inference.recorded import RecordedEngine
+from tests.inference.music import Scripted
+
+PROMPTS = [Prompt((Message("user", text),)) for text in ("one", "two", "one")]
+DRAWS = Decoding(temperature=1.0)
+
+
+def scripted(identity: str = "scripted") -> Scripted:
+    return Scripted(lambda prompt, sample: f"{prompt.messages[-1].content} {sample}\u2028", identity)
+
+
+def asked(engine: Scripted, path: Path, *arguments: object) -> dict[tuple[int, int], Completion]:
+    written = list(RecordedEngine(engine, path).generate(*arguments))  # type: ignore[arg-type]
+    found = {(each.position, each.sample): each.completion for each in written}
+    assert len(found) == len(written)
+    return found
+
+
+def test_a_stopped_run_asks_for_what_is_missing(tmp_path: Path) -> None:
+    path, engine = tmp_path / "folder" / "answers.jsonl", scripted()
+    first = asked(engine, path, PROMPTS, DRAWS, range(2))
+    assert {key: each.text for key, each in first.items()} == {
+        (place, sample): f"{PROMPTS[place].messages[-1].content} {sample}\u2028"
+        for place in range(3)
+        for sample in (0, 1)
+    }
+    assert len(engine.asked) == 4  # equal prompts are asked once
+    lines = path.read_text().split("\n")
+    path.write_text("\n".join(lines[:3]) + "\n" + lines[3][:17])  # killed while the fourth was written
+    assert asked(engine, path, PROMPTS, DRAWS, range(2)) == first and len(engine.asked) == 5
+    more = asked(engine, path, PROMPTS, DRAWS, range(3))
+    assert more.items() > first.items() and len(engine.asked) == 7
+    rows = [json.loads(line) for line in path.read_text().split("\n")[:-1]]
+    assert len(rows) == len({(row["key"], row["sample"]) for row in rows}) == 6
+
+
+def test_what_another_model_or_decoding_wrote_is_not_taken(tmp_path: Path) -> None:
+    path = tmp_path / "answers.jsonl"
+    asked(scripted(), path, PROMPTS, DRAWS)
+    for engine, decoding in ((scripted("another"), DRAWS), (scripted(), Decoding(temperature=0.5))):
+        asked(engine, path, PROMPTS, decoding)
+        assert len(engine.asked) == 2
