@@ -130,8 +130,7 @@ class Curves:
         questions = []
         for example in self.examples:
             database = self.benchmark.database(example.db_id)
-            assert database.path is not None
-            questions.append(Question(strategy.prompt(engine.style, database, example), database.path))
+            questions.append(Question(strategy.prompt(engine.style, database, example), runner.address(database)))
         samples = Sampler(engine, strategy.decoding, runner, strategy.repair).draw(questions, range(count))
         return [self._drawn(pool, runner, *each) for each in zip(self.examples, questions, samples, strict=True)]
 

@@ -10,6 +10,7 @@ import pytest
 
 from learnat.errors import LearnatError
 from learnat.inference.answers import Answer, answer_split, token_totals
+from learnat.inference.candidates import CandidateRunner
 from learnat.inference.engines.base import Prompt
 from learnat.inference.repair import Repair
 from learnat.inference.schema_filters import FullSchema
@@ -52,7 +53,8 @@ def script(*texts: str) -> Callable[[Prompt, int], str]:
 def answers(folder: Path, pool: ExecutorPool, engine: Scripted, how: Strategy, questions: int = 3) -> list[Answer]:
     done: list[int] = []
     music = Music(folder, questions)
-    found = answer_split(engine, music, "dev", how, folder / "answers.jsonl", pool, 5.0, done.append)
+    runner = CandidateRunner(pool, music.ex_mode, timeout_s=5)
+    found = answer_split(engine, music, "dev", how, runner, folder / "answers.jsonl", done.append)
     assert [answer.index for answer in found] == [example.index for example in music.examples("dev")]
     assert sum(done) == questions
     return found
@@ -63,8 +65,12 @@ def test_one_answer_is_taken_as_it_is_and_nothing_is_executed(tmp_path: Path, po
     (answer, *_) = answers(tmp_path, pool, engine, strategy())
     assert answer.sql == "SELECT nam FROM singer" and [step.sql for step in answer.steps] == ["SELECT 1", answer.sql]
     assert (answer.calls, answer.samples, answer.votes) == (1, 1, None)
-    music = Music(tmp_path, file=False)
-    answer_split(engine, music, "dev", strategy(), tmp_path / "b.jsonl", pool, 5.0, lambda count: None)
+    without_file = Music(tmp_path, file=False)
+    runner = CandidateRunner(pool, "spider_bag", timeout_s=5)
+    answer_split(engine, without_file, "dev", strategy(), runner, tmp_path / "b.jsonl", lambda count: None)
+    repairing = strategy(repair=Repair(1))
+    with pytest.raises(LearnatError, match="'music' has no database file"):
+        answer_split(engine, without_file, "dev", repairing, runner, tmp_path / "b.jsonl", lambda count: None)
 
 
 def test_results_vote_not_texts_and_the_rest_is_not_drawn(tmp_path: Path, pool: ExecutorPool) -> None:
@@ -138,8 +144,6 @@ def test_mistakes(options: dict[str, Any], message: str) -> None:
         strategy(**options)
 
 
-def test_what_cannot_be_executed_is_refused(tmp_path: Path) -> None:
+def test_repairs_are_counted() -> None:
     with pytest.raises(LearnatError, match=r"inference\.repair\.rounds=-1"):
         Repair(rounds=-1)
-    with pytest.raises(LearnatError, match="'music' has no database file"):
-        strategy(repair=Repair(1)).check(Music(tmp_path, file=False), "dev")

@@ -11,7 +11,6 @@ from learnat.inference.candidates import CandidateRunner
 from learnat.inference.engines.base import Engine
 from learnat.inference.recorded import RecordedEngine
 from learnat.inference.strategy import Choice, Strategy
-from learnat.sql.execution import ExecutorPool
 from learnat.synthesis.tree import Step
 
 
@@ -59,23 +58,21 @@ def answer_split(
     benchmark: Benchmark,
     split: str,
     strategy: Strategy,
+    runner: CandidateRunner,
     path: Path,
-    pool: ExecutorPool,
-    timeout_s: float,
     advance: Callable[[int], None],
 ) -> list[Answer]:
     """The answers to ``split``'s questions in its order.
 
     Args:
+        runner: what executes the SQL that ``strategy`` chooses from.
         path: a file that keeps what the model writes: what it holds is not asked again, see ``RecordedEngine``.
-        pool, timeout_s: what executes the SQL that a strategy chooses from.
         advance: told how many questions are done.
 
     Raises ``LearnatError`` where the engine cannot go on, or ``strategy`` cannot ask ``split``.
     """
     strategy.check(benchmark, split)
     examples = benchmark.examples(split)
-    runner = CandidateRunner(pool, benchmark.ex_mode, timeout_s)
     done: dict[int, Answer] = {}
     for place, choice in strategy.answer(RecordedEngine(engine, path), benchmark, examples, runner):
         done[place] = _answer(examples[place].index, choice)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
+from learnat.benchmarks.types import Database
+from learnat.errors import LearnatError
 from learnat.inference.engines.base import Completion
 from learnat.inference.parse import parse_answer
-from learnat.sql.execution import ExecutorPool, Query, Result
-from learnat.sql.results import equal, spider_predicted_text
+from learnat.sql.execution import Address, ExecutorPool, Query, Result
+from learnat.sql.results import digest_kind, equal, spider_predicted_text
 from learnat.synthesis.tree import Step
 
 
@@ -65,18 +66,31 @@ class CandidateRunner:
     Args:
         ex_mode: the benchmark's comparison mode, see ``learnat.sql.results``.
         timeout_s: seconds that a statement may take; one that takes longer has failed.
+        execute_on: what to execute on instead of the benchmark's SQLite files, see ``evaluation.run.ScoringRun``.
     """
 
-    def __init__(self, pool: ExecutorPool, ex_mode: str, timeout_s: float) -> None:
+    def __init__(self, pool: ExecutorPool, ex_mode: str, timeout_s: float, execute_on: str | None = None) -> None:
         self._pool = pool
         self._ex_mode = ex_mode
         self._timeout_s = timeout_s
+        self._execute_on = execute_on
 
-    def run(self, asked: Sequence[tuple[Path, Completion]]) -> list[Candidate]:
-        """The candidates of these completions, each about the database at its path; equal queries run once."""
+    def address(self, database: Database) -> Address:
+        """Where SQL about ``database`` is executed. Raises ``LearnatError`` when it has no file."""
+        if self._execute_on is not None:
+            return self._execute_on.replace("DB_ID", database.db_id)
+        if database.path is None:
+            raise LearnatError(
+                f"Votes and repair execute SQL, and {database.db_id!r} has no database file: get the file, leave its "
+                "questions out with data.missing=skip, or use inference=greedy."
+            )
+        return database.path
+
+    def run(self, asked: Sequence[tuple[Address, Completion]]) -> list[Candidate]:
+        """The candidates of these completions, each about the database at its address; equal queries run once."""
         candidates = [candidate_of(completion) for _, completion in asked]
-        queries = [self._query(path, each.sql) for (path, _), each in zip(asked, candidates, strict=True)]
-        distinct = sorted(set(queries), key=lambda query: (query.path, query.sql))
+        queries = [self._query(address, each.sql) for (address, _), each in zip(asked, candidates, strict=True)]
+        distinct = sorted(set(queries), key=lambda query: (str(query.path), query.sql))
         results = dict(zip(distinct, self._pool.map(distinct, self._timeout_s), strict=True))
         return [
             Candidate(each.completion, each.steps, each.sql, each.guesses, results[query])
@@ -84,12 +98,13 @@ class CandidateRunner:
         ]
 
     def agree(self, first: Candidate, second: Candidate) -> bool:
-        """Whether ``second`` would be right if ``first`` were gold. Cut results agree with their own SQL only."""
+        """Whether ``second`` would be right if ``first`` were gold."""
         if first.sql == second.sql:
             return True
         if first.result is None or second.result is None:
             return False
         return equal(first.result, second.result, self._ex_mode, first.sql)
 
-    def _query(self, path: Path, sql: str) -> Query:
-        return Query(path, spider_predicted_text(sql) if self._ex_mode == "spider_bag" else sql)
+    def _query(self, address: Address, sql: str) -> Query:
+        text = spider_predicted_text(sql) if self._ex_mode == "spider_bag" else sql
+        return Query(address, text, digest_kind(self._ex_mode, sql))

@@ -43,7 +43,7 @@ def feedback(candidate: Candidate) -> str:
     if not candidate.sql or candidate.result is None:
         return f"There is no SQL statement in this answer. {AGAIN}"
     if candidate.result.error is not None:
-        return f"SQLite cannot run\n{candidate.sql};\nIt says: {candidate.result.error}. {AGAIN}"
+        return f"The database cannot run\n{candidate.sql};\nIt says: {candidate.result.error}. {AGAIN}"
     return f"There are no rows in the result of\n{candidate.sql};\nCheck its conditions and values. {AGAIN}"
 
 

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from learnat.inference.candidates import Candidate, CandidateRunner, Cost, cost_of
 from learnat.inference.engines.base import Completion, Decoding, Engine, Prompt
 from learnat.inference.repair import Repair, better
+from learnat.sql.execution import Address
 
 
 @dataclass(frozen=True)
 class Question:
-    """A prompt, and the database file that its answers are executed on."""
+    """A prompt, and where its answers are executed."""
 
     prompt: Prompt
-    database: Path
+    database: Address
 
 
 @dataclass

@@ -80,15 +80,9 @@ class Strategy:
         return self.samples > 1 or self.repair.rounds > 0
 
     def check(self, benchmark: Benchmark, split: str) -> None:
-        """Raise ``LearnatError`` where ``split`` must not, or cannot, be asked in this way."""
+        """Raise ``LearnatError`` where prompts would give gold answers of ``split`` away."""
         if self.demonstrations is not None:
             self.demonstrations.check(benchmark, split)
-        lacking = {e.db_id for e in benchmark.examples(split) if benchmark.database(e.db_id).path is None}
-        if self.executes and lacking:
-            raise LearnatError(
-                f"Votes and repair execute SQL, and {sorted(lacking)[0]!r} has no database file: get the file, leave "
-                "its questions out with data.missing=skip, or use inference=greedy."
-            )
 
     def prompt(self, style: PromptStyle, database: Database, example: Example) -> Prompt:
         """What a model is asked about ``example``."""
@@ -101,7 +95,7 @@ class Strategy:
     ) -> Iterator[tuple[int, Choice]]:
         """The place of each of ``examples`` and its answer, in the order they are done in.
 
-        Raises ``LearnatError`` where the engine cannot go on.
+        Raises ``LearnatError`` where the engine cannot go on, or SQL is to be executed on a database without a file.
         """
         databases = [benchmark.database(example.db_id) for example in examples]
         prompts = [self.prompt(engine.style, *each) for each in zip(databases, examples, strict=True)]
@@ -110,7 +104,7 @@ class Strategy:
                 completion = written.completion
                 yield written.position, Choice(candidate_of(completion), cost_of(completion), 1, None)
             return
-        questions = [_question(prompt, database) for prompt, database in zip(prompts, databases, strict=True)]
+        questions = [Question(prompt, runner.address(each)) for prompt, each in zip(prompts, databases, strict=True)]
         # Those of a database one after the other, since an engine shares what their prompts begin with.
         order = sorted(range(len(examples)), key=lambda place: prompts[place].shared)
         for start in range(0, len(order), QUESTIONS_AT_ONCE):
@@ -152,8 +146,3 @@ class _Vote:
         """How many samples to draw next; 0 where the vote is decided."""
         remaining = self._strategy.samples - drawn
         return ballot.needed(remaining) if self._strategy.early_stop else remaining
-
-
-def _question(prompt: Prompt, database: Database) -> Question:
-    assert database.path is not None  # Strategy.check has seen to it
-    return Question(prompt, database.path)

@@ -16,6 +16,7 @@ from learnat.errors import LearnatError
 from learnat.evaluation.predictions import read_predictions
 from learnat.evaluation.summary import make_scores
 from learnat.inference.answers import Answer, answer_of_sql, answer_split, token_totals
+from learnat.inference.candidates import CandidateRunner
 from learnat.inference.strategy import Strategy
 from learnat.recipes.engines import open_engine
 from learnat.recipes.measuring import Measuring, compare_scored, report
@@ -87,7 +88,7 @@ def _read_answers(benchmark: Benchmark, split: str, path: Path) -> list[Answer]:
 
 def _ask(cfg: DictConfig, benchmark: Benchmark, folder: Path) -> tuple[str, str, list[Answer]]:
     """What is asked, what it is shown of the schema, and its answers."""
-    split, path, timeout_s = cfg.data.split, folder / "answers.jsonl", cfg.executor.timeout_s
+    split, mode = cfg.data.split, cfg.ex_mode or benchmark.ex_mode
     strategy: Strategy = instantiate(cfg.inference)
     strategy.check(benchmark, split)
     if strategy.schema.name == "gold":
@@ -104,5 +105,6 @@ def _ask(cfg: DictConfig, benchmark: Benchmark, folder: Path) -> tuple[str, str,
             decoding=asdict(strategy.decoding),
         )
         with progress_bar(f"answering {split}", len(benchmark.examples(split)), console) as bar:
-            answers = answer_split(engine, benchmark, split, strategy, path, pool, timeout_s, bar)
+            runner = CandidateRunner(pool, mode, cfg.executor.timeout_s, cfg.execute_on)
+            answers = answer_split(engine, benchmark, split, strategy, runner, folder / "answers.jsonl", bar)
         return str(cfg.checkpoint or engine.name), strategy.schema.name, answers

@@ -19,6 +19,7 @@ from learnat.evaluation.scores import Verdict
 from learnat.evaluation.significance import compare
 from learnat.evaluation.table import score_markdown, score_table
 from learnat.inference.answers import Answer, answer_split, token_totals
+from learnat.inference.candidates import CandidateRunner
 from learnat.inference.strategy import Strategy
 from learnat.sql.execution import ExecutorPool
 from learnat.sql.gold_results import GoldResults
@@ -118,9 +119,8 @@ class Scorer:
             path = self.folder / "answers" / f"{stage}-{split}.jsonl"
             with progress_bar(f"{stage}: answering {split}", questions, self._console) as bar:
                 engine = self.engines.over(policy)
-                answers = answer_split(
-                    engine, self.benchmark, split, self.strategy, path, self.pool, self.timeout_s, bar
-                )
+                runner = CandidateRunner(self.pool, self.benchmark.ex_mode, self.timeout_s)
+                answers = answer_split(engine, self.benchmark, split, self.strategy, runner, path, bar)
             predictions = {answer.index: answer.sql for answer in answers}
             verdicts = score_execution(
                 self.benchmark, split, predictions, self.pool, self.timeout_s, gold_results=self.gold_results
