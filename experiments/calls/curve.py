@@ -59,6 +59,7 @@ class Point:
 
     method: str
     n: int
+    questions: int
     ex: float
     ex_sd: float
     calls: float
@@ -165,8 +166,8 @@ class Curves:
                 cost += sum((sample.cost for sample in used), Cost())
             scores.append(right / len(drawn))
         asked = subsets * len(drawn)
-        per_question = (count / asked for count in (cost.calls, cost.prompt_tokens, cost.completion_tokens))
-        return Point(method, n, statistics.mean(scores), statistics.pstdev(scores), *per_question)
+        costs = [count / asked for count in (cost.calls, cost.prompt_tokens, cost.completion_tokens)]
+        return Point(method, n, len(drawn), statistics.mean(scores), statistics.pstdev(scores), *costs)
 
 
 def write(points: Sequence[Point], path: Path) -> None:
@@ -174,8 +175,10 @@ def write(points: Sequence[Point], path: Path) -> None:
         rows = csv.writer(file)
         rows.writerow([*(field.name for field in fields(Point)), "tokens"])
         for point in points:
-            method, n, ex, ex_sd, *costs = astuple(point)
-            rows.writerow([method, n, f"{ex:.4f}", f"{ex_sd:.4f}", *(f"{cost:.1f}" for cost in [*costs, point.tokens])])
+            method, n, questions, ex, ex_sd, *costs = astuple(point)
+            rows.writerow(
+                [method, n, questions, f"{ex:.4f}", f"{ex_sd:.4f}", *(f"{cost:.1f}" for cost in [*costs, point.tokens])]
+            )
 
 
 def plot(points: Sequence[Point], path: Path) -> None:
