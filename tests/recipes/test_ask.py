@@ -169,6 +169,21 @@ def test_several_checkpoints_answer_in_turn_and_are_compared(
 REFUSAL = "refused: DELETE singer: databases are opened for reading only"
 
 
+def test_samples_vote_and_their_cost_is_that_of_all(
+    checkpoint: Callable[[str], Path], asked: Callable[..., Any]
+) -> None:
+    folder = str(checkpoint(COUNT))
+    _, _, [one] = asked(checkpoint=folder)
+    ran, printed, [answer] = asked(
+        "inference=vote", "inference.samples=3", "inference.early_stop=false", checkpoint=folder
+    )
+    assert ran and answer["sql"] == "SELECT 2.0"
+    assert (answer["samples"], answer["votes"]) == (3, 3)
+    assert answer["completion_tokens"] == 3 * one["completion_tokens"]
+    assert "Step 1: How many?" in printed and "Votes: 3 of 3 samples have this result." in printed
+    assert (one["samples"], one["votes"]) == (1, None)
+
+
 def test_a_statement_that_writes_is_refused(checkpoint: Callable[[str], Path], database: Path, tmp_path: Path) -> None:
     before = database.read_bytes()
     done = command(tmp_path, f"checkpoint={checkpoint(DELETE_IN_CTE)}", f"database={database}", "question=Remove them")
@@ -242,3 +257,10 @@ def test_a_database_that_is_locked(locked: Path, tmp_path: Path) -> None:
 def test_there_is_nothing_or_nobody_to_ask(asked: Callable[..., Any], mistake: dict[str, Any], message: str) -> None:
     with pytest.raises(LearnatError, match=message):
         asked(**mistake)
+
+
+def test_a_question_without_gold_has_no_gold_schema(
+    checkpoint: Callable[[str], Path], asked: Callable[..., Any]
+) -> None:
+    with pytest.raises(LearnatError, match=r"inference/schema=gold .* use full or retrieved"):
+        asked("inference/schema=gold", checkpoint=str(checkpoint(COUNT)))

@@ -74,7 +74,8 @@ def answer_split(
     strategy.check(benchmark, split)
     examples = benchmark.examples(split)
     done: dict[int, Answer] = {}
-    for place, choice in strategy.answer(RecordedEngine(engine, path), benchmark, examples, runner):
+    databases = [benchmark.database(example.db_id) for example in examples]
+    for place, choice in strategy.answer(RecordedEngine(engine, path), databases, examples, runner):
         done[place] = _answer(examples[place].index, choice)
         advance(1)
     return [done[place] for place in range(len(examples))]

@@ -91,13 +91,12 @@ class Strategy:
         return question_prompt(style, database, example, schema, shown)
 
     def answer(
-        self, engine: Engine, benchmark: Benchmark, examples: Sequence[Example], runner: CandidateRunner
+        self, engine: Engine, databases: Sequence[Database], examples: Sequence[Example], runner: CandidateRunner
     ) -> Iterator[tuple[int, Choice]]:
-        """The place of each of ``examples`` and its answer, in the order they are done in.
+        """The place of each of ``examples`` and its answer, in the order they are done in; each has its database.
 
         Raises ``LearnatError`` where the engine cannot go on, or SQL is to be executed on a database without a file.
         """
-        databases = [benchmark.database(example.db_id) for example in examples]
         prompts = [self.prompt(engine.style, *each) for each in zip(databases, examples, strict=True)]
         if not self.executes:
             for written in engine.generate(prompts, self.decoding):

@@ -1,12 +1,15 @@
-"""One answer, read while it is written."""
+"""The answer to one question, told step by step while it is written where that is possible."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from learnat.benchmarks.types import Database, Example
+from learnat.inference.candidates import CandidateRunner
 from learnat.inference.engines.base import Completion, Decoding, Engine, Prompt, StreamingEngine
 from learnat.inference.parse import NO_SEMICOLON, Answer, parse_answer
+from learnat.inference.strategy import Strategy
 from learnat.synthesis.tree import Step
 
 
@@ -35,12 +38,43 @@ class StepReader:
 class Streamed:
     """What a model wrote, and what the whole of it says.
 
-    ``revised``: the steps that were told are not those of ``answer``.
+    ``revised``: the steps that were told are not those of ``answer``. ``samples`` were drawn, of which ``votes`` have
+    the answer's result; None where nothing was executed to choose it.
     """
 
     completion: Completion
     answer: Answer
-    revised: bool
+    revised: bool = False
+    samples: int = 1
+    votes: int | None = None
+
+
+def answer_question(
+    strategy: Strategy,
+    engine: Engine,
+    database: Database,
+    example: Example,
+    runner: CandidateRunner,
+    on_step: Callable[[Step], None],
+) -> Streamed:
+    """The answer that ``strategy`` finds to ``example``; ``on_step`` is told each of its steps.
+
+    One sample is told while it is written; a vote or a repair is told when it is decided, and its completion's tokens
+    are those of all calls.
+    """
+    if not strategy.executes:
+        return stream_answer(engine, strategy.prompt(engine.style, database, example), strategy.decoding, on_step)
+    [(_, choice)] = strategy.answer(engine, [database], [example], runner)
+    answer = parse_answer(choice.candidate.completion.text)
+    for step in answer.steps:
+        on_step(step)
+    completion = replace(
+        choice.candidate.completion,
+        prompt_tokens=choice.cost.prompt_tokens,
+        completion_tokens=choice.cost.completion_tokens,
+        cached_tokens=choice.cost.cached_tokens,
+    )
+    return Streamed(completion, answer, samples=choice.samples, votes=choice.votes)
 
 
 def stream_answer(engine: Engine, prompt: Prompt, decoding: Decoding, on_step: Callable[[Step], None]) -> Streamed:

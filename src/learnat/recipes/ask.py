@@ -16,9 +16,10 @@ from learnat.benchmarks.single_database import read_database
 from learnat.benchmarks.types import Example
 from learnat.errors import LearnatError
 from learnat.evaluation.agreement import agreeing
+from learnat.inference.candidates import CandidateRunner
 from learnat.inference.engines.base import Engine, EngineSettings
-from learnat.inference.prompts import question_prompt
-from learnat.inference.streaming import Streamed, stream_answer
+from learnat.inference.strategy import Strategy
+from learnat.inference.streaming import Streamed, answer_question
 from learnat.recipes.provenance import write_provenance
 from learnat.recipes.scoring import write_json
 from learnat.reporting.asked import Answered, StepPrinter, agreement_table, print_answer
@@ -27,6 +28,8 @@ from learnat.synthesis.checks import check_count
 from learnat.training.prompts import PromptStyle
 
 console = Console()
+VOTES_BY = "bird_set"
+"""Samples agree where they return the same rows, in whatever order (see ``learnat.sql.results``)."""
 
 
 def ask(cfg: DictConfig) -> bool:
@@ -41,7 +44,12 @@ def ask(cfg: DictConfig) -> bool:
     read_database(cfg.database)  # a model takes a while to load: mistakes are to be seen before
     models = _models(cfg)
     settings: EngineSettings = instantiate(cfg.engine)
-    write_provenance(Path(cfg.run_dir), cfg, decoding=asdict(instantiate(cfg.inference)))
+    strategy: Strategy = instantiate(cfg.inference)
+    if strategy.schema.name == "gold":
+        raise LearnatError(
+            "inference/schema=gold needs a gold query, and this question has none: use full or retrieved."
+        )
+    write_provenance(Path(cfg.run_dir), cfg, decoding=asdict(strategy.decoding))
     answers = []
     with ExecutorPool(1, cfg.executor.timeout_s, cfg.executor.max_rows) as pool:
         for checkpoint, style in models:
@@ -49,7 +57,7 @@ def ask(cfg: DictConfig) -> bool:
                 name = checkpoint or engine.name
                 if len(models) > 1:
                     console.print(Rule(name, align="left"))
-                answers.append(_answer(cfg, name, engine, pool))
+                answers.append(_answer(cfg, strategy, name, engine, pool))
     groups = agreeing([(answer.sql, answer.result) for answer in answers])
     if len(answers) > 1:
         console.print(agreement_table(answers, groups))
@@ -70,13 +78,13 @@ def _models(cfg: DictConfig) -> list[tuple[str | None, PromptStyle]]:
     return [(checkpoint, prompt_style(checkpoint)) for checkpoint in checkpoints]
 
 
-def _answer(cfg: DictConfig, name: str, engine: Engine, pool: ExecutorPool) -> Answered:
+def _answer(cfg: DictConfig, strategy: Strategy, name: str, engine: Engine, pool: ExecutorPool) -> Answered:
     database = read_database(cfg.database, engine.style.samples)
     executor = Executor(database, cfg.executor.timeout_s, cfg.executor.max_rows, pool)
     example = Example(0, "ask/0", "ask", database.db_id, str(cfg.question), str(cfg.evidence), gold_sql="")
     printer = StepPrinter(console, executor if cfg.explain else None, cfg.shown_rows)
-    prompt = question_prompt(engine.style, database, example)
-    streamed = stream_answer(engine, prompt, instantiate(cfg.inference), printer)
+    runner = CandidateRunner(pool, VOTES_BY, cfg.executor.timeout_s)
+    streamed = answer_question(strategy, engine, database, example, runner, printer)
     if streamed.revised:
         printer.revise(streamed.answer.steps)
     answered = _run(name, streamed, executor)
@@ -101,6 +109,8 @@ def _row(answered: Answered, group: int | None) -> dict[str, Any]:
         "steps": [asdict(step) for step in answer.steps],
         "sql": answered.sql,
         "guesses": list(answer.guesses),
+        "samples": answered.streamed.samples,
+        "votes": answered.streamed.votes,
         "finished": completion.finished,
         "prompt_tokens": completion.prompt_tokens,
         "completion_tokens": completion.completion_tokens,

@@ -71,6 +71,8 @@ def print_answer(answered: Answered, printer: StepPrinter) -> None:
             "The answer was cut at %d tokens: inference.max_new_tokens, or the model's context, allows no more.",
             completion.completion_tokens,
         )
+    if answered.streamed.votes is not None and answered.streamed.samples > 1:
+        console.print(f"Votes: {answered.streamed.votes} of {answered.streamed.samples} samples have this result.")
     console.print(f"Tokens: {_tokens(completion)}")
 
 
