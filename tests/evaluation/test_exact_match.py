@@ -72,6 +72,7 @@ def test_a_gold_query_outside_the_subset_gives_no_verdict() -> None:
         ("x = 'It is' or y = \"No\"", ["x", "=", '"It is"', "or", "y", "=", '"No"']),
         ("x='a'", ["x=__val_0__"]),
         ("t.a = 1.", ["t.a", "=", "1", "."]),
+        ("a. b.c d.\n.. e.; f.)g.", ["a", ".", "b.c", "d", ".", "..", "e", ".", ";", "f", ".", ")", "g", "."]),
         ("a--b ; `c`", ["a", "--", "b", ";", "`", "c", "`"]),
     ],
 )
