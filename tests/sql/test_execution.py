@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -358,3 +359,21 @@ def test_execution_imports_no_torch() -> None:
 
 def test_the_shared_pool_is_one(database: Path) -> None:
     assert shared_pool() is shared_pool()
+
+
+@pytest.mark.parametrize("given", [{"workers": 0}, {"max_rows": 0}, {"timeout_s": -1}, {"timeout_s": "1 s"}])
+def test_a_limit_that_nothing_could_meet_is_refused(given: dict[str, Any]) -> None:
+    with pytest.raises(LearnatError, match=r"must be a .* above 0"):
+        ExecutorPool(**given)
+
+
+def test_a_worker_that_cannot_start_leaves_its_place(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_process(*_: object, **__: object) -> None:
+        raise OSError("no more processes")
+
+    with ExecutorPool(workers=1) as pool:
+        with monkeypatch.context() as patch:
+            patch.setattr(subprocess, "Popen", no_process)
+            with pytest.raises(OSError, match="no more processes"):
+                pool.run(database, "SELECT 1")
+        assert pool.run(database, "SELECT 1").rows == [(1,)]
