@@ -14,7 +14,10 @@ from learnat.evaluation.exact_match.parts import Unreadable
 
 _QUOTED = re.compile(r'"[^"]*"')
 _APART = re.compile(r"[][(){}<>;@#$%&?!*«»“”‘’„\u2012-\u2015]|`+|--|\.{2,}|[:,](?!\d)")
-_FINAL_PERIOD = re.compile(r"(?<=[^.])\.(?=[][(){};:?!*@\s]|[>»”’ ]*$)")
+# A number keeps its period where what follows begins no sentence.
+_FINAL_PERIOD = re.compile(
+    r"(?P<number>(?<![\w.])\d[\d.,-]*\.(?=\s*[;:,?!]|\s+[a-z]))|(?<=[^.])\.(?=[][(){};:?!*@\s]|[>»”’ ]*$)"
+)
 
 
 def tokenize(sql: str) -> list[str]:
@@ -35,7 +38,7 @@ def tokenize(sql: str) -> list[str]:
         strings[name] = match[0]
         return name
 
-    text = _APART.sub(r" \g<0> ", _FINAL_PERIOD.sub(" . ", _QUOTED.sub(keep, text)))
+    text = _APART.sub(r" \g<0> ", _FINAL_PERIOD.sub(lambda match: match["number"] or " . ", _QUOTED.sub(keep, text)))
     words = [strings.get(word, word) for word in text.lower().split()]
     return _join_operators(words)
 
