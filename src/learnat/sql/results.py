@@ -33,6 +33,7 @@ Row = tuple[Any, ...]
 _TOKEN = re.compile(
     r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|`[^`]*`|\[[^\]\n]*\]|--[^\n]*|/\*.*?(?:\*/|\Z)|\w+|.""", re.DOTALL
 )
+_WHITE_SPACE = " \t\n\f\r"
 _COMMENT_BEHIND = re.compile(r"(?:[ \t]|--[^\n]*\n)*# ")
 _CURRENT_YEAR = re.compile(r"YEAR\s*\(\s*CURDATE\s*\(\s*\)\s*\)\s*", re.IGNORECASE)
 
@@ -53,14 +54,15 @@ def strip_distinct(sql: str) -> str:
 def same_text(sql: str) -> str:
     """A form that statements share which differ in letter case and in the width of white space only.
 
-    What stands in quotes is kept, and so is a text with comments, whose line breaks matter.
+    What stands in quotes is kept, and so is a text with comments, whose line breaks matter. White space and letters
+    are SQLite's: it refuses a no-break space, and tells É from é.
     """
     parts: list[str] = []
-    for token in _TOKEN.findall(sql.strip()):
+    for token in _TOKEN.findall(sql.strip(_WHITE_SPACE)):
         if token.startswith(("--", "/*")):
             return sql
-        if not token.isspace():
-            parts.append(token if token[0] in "'\"`[" else token.lower())
+        if token not in _WHITE_SPACE:
+            parts.append(token.lower() if token.isascii() and token[0] not in "'\"`[" else token)
         elif parts[-1] != " ":
             parts.append(" ")
     return "".join(parts)
