@@ -48,7 +48,7 @@ class Stopwatch:
     """
 
     def __init__(self, iterations: int = 100) -> None:
-        if not isinstance(iterations, int) or iterations < 1:
+        if isinstance(iterations, bool) or not isinstance(iterations, int) or iterations < 1:
             raise LearnatError(f"timing_iterations={iterations!r} must be a whole number above 0.")
         self.iterations = iterations
         self._known: WeakKeyDictionary[ScoringRun, list[_Timing]] = WeakKeyDictionary()
