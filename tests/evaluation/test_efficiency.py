@@ -83,3 +83,12 @@ def test_a_prediction_that_meets_the_limit_is_counted(shop: Path, pool: Executor
     run = ScoringRun(Folder(shop, [question(0, FAST)], "bird_set", ()), "dev", {0: endless}, pool, timeout_s=0.3)
     measured = ValidEfficiencyScore(Stopwatch(iterations=2)).measure(run)
     assert (measured.values, measured.timed_out) == ((0.0,), 1)
+
+
+def test_a_right_result_that_a_cap_cuts_is_timed(shop: Path) -> None:
+    sql = "SELECT name FROM item"
+    with ExecutorPool(workers=1, max_rows=2) as pool:
+        run = ScoringRun(Folder(shop, [question(0, sql)], "bird_set", ()), "dev", {0: f"{sql} "}, pool)
+        measured = ValidEfficiencyScore(Stopwatch(iterations=2)).measure(run)
+    assert measured.values[0] is not None and measured.values[0] > 0
+    assert (measured.timed_out, measured.truncated) == (0, 0)

@@ -73,6 +73,7 @@ def test_verdicts_and_provenance_count_what_went_wrong(shop: Path, pool: Executo
                 "questions": 3,
                 "not_scored": 0,
                 "timed_out": 1,
+                "truncated": 0,
                 "gold_failed": 0,
             }
         },

@@ -48,8 +48,14 @@ def test_one_json_line(tmp_path: Path) -> None:
 
 def test_spider_lines(tmp_path: Path) -> None:
     found = read_predictions(write(tmp_path, "SELECT a FROM t\tshop\r\n\n  SELECT c  \nSELECT d\t\n\n\n"))
-    assert dict(found) == {0: "SELECT a FROM t", 1: "", 2: "SELECT c", 3: "SELECT d"}
+    # A model that says nothing at the end has answered, too.
+    assert dict(found) == {0: "SELECT a FROM t", 1: "", 2: "SELECT c", 3: "SELECT d", 4: "", 5: ""}
     assert found.databases == {0: "shop"}
+
+
+def test_what_other_tools_take_for_a_line_end_is_text(tmp_path: Path) -> None:
+    lines = [json.dumps({"index": i, "predicted": "SELECT '\u2028\x85'"}, ensure_ascii=False) for i in range(2)]
+    assert dict(read_predictions(write(tmp_path, "\n".join(lines)))) == dict.fromkeys(range(2), "SELECT '\u2028\x85'")
 
 
 def test_bird_names_databases(tmp_path: Path) -> None:
@@ -76,6 +82,10 @@ def test_bird_names_databases(tmp_path: Path) -> None:
         ('[{"index": 0,\n "predicted": }]', [":2", "not valid JSON"]),
         ('{"0": "a",\n "0": "b"}', ["'0'", "twice"]),
         ('{"0": "a",\n "one": "b"}', ["'one'"]),
+        (json.dumps({"1" * 5000: "a"}), ["no question number"]),
+        ('{"index": 0, "predicted": "a"}\n{"index": ' + "1" * 5000 + "}", [":2", "digits"]),
+        ("[" * 100_000, ["cannot be read"]),
+        ('{"0":' * 100_000, ["cannot be read"]),
         ('{"0": "a",\n "1": ["b"]}', ["'1'", "SQL text"]),
     ],
 )

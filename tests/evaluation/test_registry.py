@@ -21,6 +21,7 @@ def test_every_metric_is_made_under_its_own_name() -> None:
         (["exx"], 1, "There is no metric 'exx' .*Did you mean 'ex'"),
         (["em", "em"], 1, "names a metric twice"),
         (["ves"], 0, "timing_iterations=0 must be"),
+        (["ves"], True, "timing_iterations=True must be"),
     ],
 )
 def test_mistakes(names: list[str], iterations: int, message: str) -> None:

@@ -64,6 +64,7 @@ def test_what_fails_or_is_cut_scores_nothing(shop: Path) -> None:
     with ExecutorPool(workers=1, max_rows=2) as pool:
         measured = SoftF1().measure(ScoringRun(toy(shop), "dev", predictions, pool))
     assert measured.values == (0.0, 0.0, 1.0)
+    assert measured.truncated == 2  # gold has three rows: nothing is scored without being counted
 
 
 def test_official_scores(learnat_data: Path, pool: ExecutorPool) -> None:

@@ -57,7 +57,7 @@ def predictions(folder: Path, name: str, *sql: str) -> Path:
     return path
 
 
-def run(folder: Path, root: Path, file: Path, *overrides: str) -> dict[str, Any]:
+def run(folder: Path, root: Path, file: Path | str, *overrides: str) -> dict[str, Any]:
     (folder / "run").mkdir(exist_ok=True)
     given = ["data=spider", f"data.root={root}", f"predictions={file}", f"run_dir={folder / 'run'}", "workers=1"]
     with initialize_config_dir(str(CONF), version_base="1.3"):
@@ -123,6 +123,8 @@ def test_mistakes_are_told_in_one_message(tmp_path: Path, spider: Path) -> None:
         (["ex_mode=bag"], "Unknown comparison mode 'bag'"),
         (["metrics=[ts]"], "data.test_suite=FOLDER"),
         (["data.test_suite=nowhere"], r"\(data\.test_suite\)"),
+        (["ex_mode=3"], "Unknown comparison mode 3"),
+        (["executor.timeout_s=-1"], "executor.timeout_s=-1 must be"),
         (["compare_with=nowhere.sql"], "No prediction file at nowhere.sql"),
     ):
         with pytest.raises(Exception, match=message) as caught:
@@ -131,3 +133,26 @@ def test_mistakes_are_told_in_one_message(tmp_path: Path, spider: Path) -> None:
         while error is not None and not isinstance(error, LearnatError):
             error = error.__cause__
         assert isinstance(error, LearnatError)
+
+
+def test_another_splits_file_is_told_by_its_databases(tmp_path: Path, spider: Path) -> None:
+    mine = predictions(tmp_path, "mine.sql", *GOLD)
+    other = predictions(tmp_path, "other.sql", *(f"{sql}\tfilms" for sql in GOLD))
+    for file, compared in ((other, mine), (mine, other)):
+        with pytest.raises(LearnatError, match=r"other\.sql: prediction 0 is for database 'films'"):
+            run(tmp_path, spider, file, f"compare_with={compared}")
+
+
+def test_predictions_for_no_question_are_told(tmp_path: Path, spider: Path, caplog: pytest.LogCaptureFixture) -> None:
+    run(tmp_path, spider, predictions(tmp_path, "mine.sql", *GOLD, "SELECT 1", "SELECT 2"))
+    assert "mine.sql: 2 of its 5 predictions are for no question that is scored" in caplog.text
+
+
+def test_whatever_a_model_wrote_is_reported(tmp_path: Path, spider: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "run[v1].jsonl"
+    file.write_text("".join(json.dumps({"index": i, "predicted": sql + "\ud800"}) + "\n" for i, sql in enumerate(GOLD)))
+    metrics = run(tmp_path, spider, f"'{file}'", "metrics=em")
+    assert metrics["ex"]["all"] == 0.0 and "em" in metrics
+    rows = [json.loads(line) for line in (tmp_path / "run/predictions.jsonl").read_text().splitlines()]
+    assert [row["predicted"] for row in rows] == [sql + "\ud800" for sql in GOLD]
+    assert "run[v1].jsonl" in capsys.readouterr().out

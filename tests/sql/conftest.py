@@ -17,6 +17,8 @@ from learnat.benchmarks.bird import BirdBenchmark
 from learnat.benchmarks.spider import SpiderBenchmark
 from learnat.benchmarks.sqlite_schema import read_schema
 from learnat.sql import Schema
+from learnat.sql.execution import ExecutorPool
+from tests.sql.items import write_items
 
 FIXTURES = Path(__file__).parent / "fixtures"
 FULL = os.environ.get("LEARNAT_SWEEP") == "full"
@@ -104,3 +106,15 @@ def fixture_schema(fixture_path: Path) -> Schema:
 def connection(fixture_path: Path) -> Iterator[sqlite3.Connection]:
     with closing(sqlite3.connect(fixture_path)) as opened:
         yield opened
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    """A file of items whose name holds what a URI and SQL would have to quote."""
+    return write_items(tmp_path / "shop's 100% #1?.sqlite")
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[ExecutorPool]:
+    with ExecutorPool(workers=1, timeout_s=20.0, memory_bytes=512 * 2**20) as pool:
+        yield pool

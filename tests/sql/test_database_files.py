@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import sqlite3
 import subprocess
 import sys
@@ -15,36 +14,7 @@ import pytest
 
 from learnat.errors import LearnatError
 from learnat.sql.execution import ExecutorPool, check_sqlite
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Path:
-    path = tmp_path / "shop's 100% #1?.sqlite"
-    connection = sqlite3.connect(path)
-    connection.execute("CREATE TABLE item (id INTEGER PRIMARY KEY, name TEXT)")
-    connection.executemany("INSERT INTO item VALUES (?, ?)", [(i, f"item {i}") for i in range(1, 301)])
-    connection.commit()
-    connection.close()
-    return path
-
-
-@pytest.fixture(scope="module")
-def pool() -> Iterator[ExecutorPool]:
-    with ExecutorPool(workers=1, timeout_s=20.0, memory_bytes=512 * 2**20) as pool:
-        yield pool
-
-
-def digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def assert_untouched(pool: ExecutorPool, database: Path, before: str) -> None:
-    result = pool.run(database, "SELECT count(*), max(id) FROM item")
-    assert result.ok, result.error
-    assert result.rows == [(300, 300)]
-    assert digest(database) == before
-    assert [path.name for path in database.parent.iterdir()] == [database.name]
-
+from tests.sql.items import assert_untouched, digest
 
 WRITER = """
 import sqlite3, sys

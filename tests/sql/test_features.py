@@ -52,6 +52,9 @@ def test_any_text_has_features(sql: str) -> None:
         ('SELECT "A"', 'SELECT "a"', False),
         ("SELECT a < > b", "SELECT a <> b", False),
         ("SELECT 1 -- x\n+ 1", "SELECT 1 -- x + 1", False),
+        ("SELECT a FROM t", "SELECT a\u00a0FROM t", False),
+        ("SELECT a FROM t", "SELECT a\x0bFROM t", False),
+        ("SELECT É FROM t", "SELECT é FROM t", False),
     ],
 )
 def test_same_text(one: str, other: str, same: bool) -> None:

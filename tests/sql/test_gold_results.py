@@ -231,3 +231,34 @@ def test_processes_share_the_file_and_a_kill_leaves_it_sound(tmp_path: Path) -> 
         assert all(result.rows == [(key.decode(),)] * 50 for key, result in found.items())
     with sqlite3.connect(tmp_path / FILE) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_a_file_replaced_while_its_query_runs_lends_nothing_to_the_old_one(
+    database: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = database.read_bytes()
+    with CountingPool(workers=1) as pool:
+        run = pool.map
+
+        def replaced_first(*args: object, **options: object) -> list[Result]:
+            database.unlink()
+            write(database, "ink")
+            return run(*args, **options)  # type: ignore[arg-type]
+
+        with monkeypatch.context() as patch:
+            patch.setattr(pool, "map", replaced_first)
+            GoldResults(pool, folder).run(database, "SELECT name FROM item")
+        database.write_bytes(old)
+        assert GoldResults(pool, folder).run(database, "SELECT name FROM item").rows == [("pen",)]
+
+
+def test_of_a_large_file_the_time_of_its_change_counts(
+    database: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("learnat.sql.gold_results.WHOLE", 0)
+    with CountingPool(workers=1) as pool:
+        GoldResults(pool, folder).run(database, "SELECT name FROM item")
+        os.utime(database, ns=(1, 1))
+        GoldResults(pool, folder).run(database, "SELECT name FROM item")
+        GoldResults(pool, folder).run(database, "SELECT name FROM item")
+        assert len(pool.asked) == 2

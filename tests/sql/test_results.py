@@ -132,6 +132,22 @@ def test_strip_distinct(sql: str, stripped: str) -> None:
     assert strip_distinct(sql) == stripped
 
 
+@pytest.mark.parametrize(
+    ("behind", "kept"),
+    [
+        ("; SELECT 2", False),
+        ("; -- done", False),
+        (";\n# done", False),
+        ("; #done", False),
+        ("; # done", True),
+        (";# done", True),
+        ("; -- so\n # done", True),
+    ],
+)
+def test_a_mysql_comment_behind_the_semicolon_belongs_to_the_statement(behind: str, kept: bool) -> None:
+    assert first_statement("SELECT 1" + behind) == "SELECT 1" + (behind if kept else "")
+
+
 def test_the_official_rewrites() -> None:
     assert spider_gold_text("SELECT a FROM t WHERE b > = 1 AND c < = 2 AND d ! = 3") == (
         "SELECT a FROM t WHERE b >= 1 AND c <= 2 AND d != 3"

@@ -33,6 +33,7 @@ class _Timing:
 
     ratio: float
     timed_out: bool
+    truncated: bool
     gold_failed: bool
 
 
@@ -47,7 +48,7 @@ class Stopwatch:
     """
 
     def __init__(self, iterations: int = 100) -> None:
-        if not isinstance(iterations, int) or iterations < 1:
+        if isinstance(iterations, bool) or not isinstance(iterations, int) or iterations < 1:
             raise LearnatError(f"timing_iterations={iterations!r} must be a whole number above 0.")
         self.iterations = iterations
         self._known: WeakKeyDictionary[ScoringRun, list[_Timing]] = WeakKeyDictionary()
@@ -60,7 +61,14 @@ class Stopwatch:
                 for pair, (gold, predicted) in zip(pairs, results, strict=True):
                     right = equal(gold, predicted, MODE)
                     ratio = self._ratio(run, pair) if right else 0.0
-                    timings.append(_Timing(ratio or 0.0, ratio is None or predicted.timed_out, gold.error is not None))
+                    timings.append(
+                        _Timing(
+                            ratio or 0.0,
+                            timed_out=ratio is None or predicted.timed_out or gold.timed_out,
+                            truncated=predicted.unseen or gold.unseen,
+                            gold_failed=gold.error is not None,
+                        )
+                    )
                     tick(1)
             self._known[run] = timings
         return self._known[run]
@@ -71,7 +79,8 @@ class Stopwatch:
         for _ in range(self.iterations):
             predicted = run.pool.run(pair.predicted.path, pair.predicted.sql, run.timeout_s)
             gold = run.pool.run(pair.gold.path, pair.gold.sql, run.timeout_s)
-            if not (predicted.ok and gold.ok):
+            # Not ``ok``: of a result that a cap cuts, which is right by its digest, both are timed up to the cap.
+            if predicted.error is not None or gold.error is not None:
                 return None
             ratios.append(gold.seconds / predicted.seconds)
         return mean_without_outliers(ratios)
@@ -102,6 +111,7 @@ class _Efficiency:
             comparison=f"{MODE}, {self._stopwatch.iterations} interleaved timings",
             database_hash=run.benchmark.fingerprint(run.split),
             timed_out=sum(timing.timed_out for timing in timings),
+            truncated=sum(timing.truncated for timing in timings),
             gold_failed=sum(timing.gold_failed for timing in timings),
         )
 

@@ -65,6 +65,7 @@ def measured(verdicts: Sequence[Verdict], benchmark: Benchmark, mode: str | None
         comparison=mode or benchmark.ex_mode,
         database_hash=benchmark.fingerprint(verdicts[0].split) if verdicts else "",
         timed_out=sum(verdict.timed_out for verdict in verdicts),
+        truncated=sum(verdict.truncated for verdict in verdicts),
         gold_failed=sum(verdict.gold_error is not None for verdict in verdicts),
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rich.markup import escape
 from rich.table import Table
 
 _LATEX = str.maketrans(
@@ -36,7 +37,9 @@ class Rows:
 
 def to_terminal(content: Rows) -> Table:
     """A rule stands between rows whose first cell differs, where several columns are names."""
-    table = Table(title=content.title, caption=content.note or None, title_justify="left", caption_justify="left")
+    # A file's name may look like markup: run[v1].sql.
+    title, note = escape(content.title), escape(content.note) or None
+    table = Table(title=title, caption=note, title_justify="left", caption_justify="left")
     for position, column in enumerate(content.columns):
         label = position < content.labels
         table.add_column(column, justify="left" if label else "right", no_wrap=label)
@@ -44,7 +47,7 @@ def to_terminal(content: Rows) -> Table:
     for row in content.rows:
         if content.labels > 1 and previous not in (None, row[0]):
             table.add_section()
-        table.add_row(*row)
+        table.add_row(*map(escape, row))
         previous = row[0]
     return table
 

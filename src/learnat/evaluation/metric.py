@@ -17,13 +17,15 @@ class Measured:
     """A metric's values, one per question in the run's order; None where it does not apply.
 
     ``comparison`` is how results or queries were compared, ``database_hash`` of what they ran on, ``timed_out`` the
-    questions that met the time limit, ``gold_failed`` those whose gold query could not be used.
+    questions that met the time limit, ``truncated`` those of which a cap hid what the metric needs (they count as
+    wrong), ``gold_failed`` those whose gold query could not be used.
     """
 
     values: tuple[float | None, ...]
     comparison: str
     database_hash: str
     timed_out: int = 0
+    truncated: int = 0
     gold_failed: int = 0
 
     @property

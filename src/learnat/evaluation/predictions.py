@@ -3,7 +3,7 @@
 * JSON lines: ``{"index": 0, "predicted": "SELECT …"}``; further keys are ignored.
 * A JSON list of such objects, or of SQL strings in the order of the split.
 * Spider's text: one SQL a line, in the order of the split, optionally followed by a tab and the database
-  (``dev_gold.sql`` is such a file). An empty line is an empty, hence wrong, prediction; those at the end are ignored.
+  (``dev_gold.sql`` is such a file). An empty line is an empty, hence wrong, prediction, also at the end.
 * BIRD's JSON object: ``{"0": "SQL\\t----- bird -----\\tdb_id"}``.
 
 The format is told from the content, not from the file's name.
@@ -21,6 +21,7 @@ from learnat.benchmarks.types import Example
 from learnat.errors import LearnatError
 
 BIRD_SEPARATOR = "\t----- bird -----\t"
+_MOST_DIGITS = 9
 _FORMATS = (
     'JSON lines {"index": 0, "predicted": "SELECT …"}, Spider\'s one SQL a line, '
     'or BIRD\'s {"0": "SELECT …\\t----- bird -----\\tdb_id"}'
@@ -126,15 +127,18 @@ def _entries(path: Path, text: str) -> Iterator[_Entry]:
         content = json.loads(text, object_pairs_hook=_keep_duplicates)
     except json.JSONDecodeError as error:
         raise LearnatError(f"{path}:{error.lineno}: not valid JSON: {error.msg}. Formats: {_FORMATS}.") from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, brackets without end
+        raise LearnatError(f"{path} cannot be read: {error}. Formats: {_FORMATS}.") from error
     return _from_list(path, content) if start == "[" else _from_bird(path, content)
 
 
 def _is_json_lines(text: str) -> bool:
     """The first line is a whole object, and either it says ``index`` or others follow it."""
-    lines = [line for line in text.splitlines() if line.strip()]
+    # Not splitlines: U+2028 and the like may stand in a string as they are.
+    lines = [line for line in text.split("\n") if line.strip()]
     try:
         first = json.loads(lines[0])
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         # BIRD's object spans lines when it is indented; a broken first line of many objects is a JSON-lines error.
         return len(lines) > 1 and all(line.lstrip().startswith("{") for line in lines[:2])
     return len(lines) > 1 or "index" in first or "predicted" in first
@@ -157,6 +161,8 @@ def _from_json_lines(path: Path, text: str) -> Iterator[_Entry]:
             content = json.loads(line)
         except json.JSONDecodeError as error:
             raise LearnatError(f"{place}: not valid JSON: {error.msg} (column {error.colno}).") from error
+        except (ValueError, RecursionError) as error:
+            raise LearnatError(f"{place} cannot be read: {error}.") from error
         yield _from_object(place, content)
 
 
@@ -186,7 +192,7 @@ def _from_object(place: str, content: Any) -> _Entry:
 def _from_bird(path: Path, content: _Pairs) -> Iterator[_Entry]:
     for key, value in content:
         place = f"{path}: key {key!r}"
-        if not key.isdecimal():
+        if not key.isdecimal() or len(key) > _MOST_DIGITS:
             raise LearnatError(f"{place} is no question number. Formats: {_FORMATS}.")
         if not isinstance(value, str):
             raise LearnatError(f"{place}: its value is {value!r}; it must be SQL text.")
@@ -195,6 +201,6 @@ def _from_bird(path: Path, content: _Pairs) -> Iterator[_Entry]:
 
 
 def _from_lines(path: Path, text: str) -> Iterator[_Entry]:
-    for index, line in enumerate(text.rstrip().split("\n")):
+    for index, line in enumerate(text.removesuffix("\n").split("\n")):
         sql, _, database = line.rstrip("\r").partition("\t")
         yield _Entry(f"{path}:{index + 1}", index, sql.strip(), database.strip())

@@ -36,8 +36,9 @@ class Verdict:
 class MetricProvenance:
     """What one metric's figures must be read with.
 
-    ``questions`` were scored by it, ``not_scored`` are those that it does not apply to. ``timed_out`` and
-    ``gold_failed`` count questions. ``database_hash`` names what it ran on, which differs between metrics.
+    ``questions`` were scored by it, ``not_scored`` are those that it does not apply to. ``timed_out``, ``truncated``
+    (a cap hid what the metric needs) and ``gold_failed`` count questions. ``database_hash`` names what it ran on, which
+    differs between metrics.
     """
 
     evaluator: str
@@ -46,6 +47,7 @@ class MetricProvenance:
     questions: int
     not_scored: int
     timed_out: int
+    truncated: int
     gold_failed: int
 
 

@@ -29,6 +29,7 @@ class SoftF1:
             comparison="rows by position",
             database_hash=run.benchmark.fingerprint(run.split),
             timed_out=sum(gold.timed_out or predicted.timed_out for gold, predicted in results),
+            truncated=sum(gold.truncated or predicted.truncated for gold, predicted in results),
             gold_failed=sum(gold.error is not None for gold, _ in results),
         )
 

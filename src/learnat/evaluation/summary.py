@@ -119,6 +119,7 @@ def _provenance(
                 questions=measured.scored,
                 not_scored=len(measured.values) - measured.scored,
                 timed_out=measured.timed_out,
+                truncated=measured.truncated,
                 gold_failed=measured.gold_failed,
             )
             for metric, measured in metrics

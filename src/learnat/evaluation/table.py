@@ -136,5 +136,4 @@ def _provenance(of_split: Mapping[str, Any], metric: str) -> Mapping[str, Any]:
     own = of_split.get("metrics", {}).get(metric)
     if own is None:
         return {**of_split, "comparison": of_split["ex_mode"]}
-    # Results that a cap cut concern the metrics that compare results; where that is not said, it is EX.
-    return {**of_split, **own} if metric == "ex" else {**of_split, "truncated": 0, **own}
+    return {**of_split, **own}

@@ -34,6 +34,7 @@ class _Gold:
     same: bool = False
     standing: set[str] = field(default_factory=set)
     timed_out: set[str] = field(default_factory=set)
+    truncated: set[str] = field(default_factory=set)
     failed: bool = False
 
 
@@ -124,28 +125,32 @@ def _run_on(run: ScoringRun, file: Path, gold: _Gold) -> None:
     if expected.error is not None or expected.unseen:
         gold.failed = True
         gold.timed_out |= gold.standing if expected.timed_out else set()
+        gold.truncated |= gold.standing if expected.unseen else set()
         gold.standing.clear()
     for text in sorted(gold.standing):
         found = run.pool.run(file, text, run.timeout_s, digest=kind)
         gold.timed_out |= {text} if found.timed_out else set()
+        gold.truncated |= {text} if found.unseen else set()
         if not equal(expected, found, MODE, gold.sql):
             gold.standing.remove(text)
 
 
 def _measured(run: ScoringRun, golds: Golds, suites: Mapping[str, Sequence[Path]]) -> Measured:
     values: list[float | None] = []
-    timed_out = gold_failed = 0
+    timed_out = truncated = gold_failed = 0
     for example in run.examples:
         gold = golds[example.db_id, example.gold_sql]
         text = spider_predicted_text(run.predictions[example.index], example.gold_sql)
         right = not gold.failed and (text in gold.standing or _is_gold(text, gold))
         values.append(float(right) if suites[example.db_id] else None)
         timed_out += text in gold.timed_out
+        truncated += text in gold.truncated
         gold_failed += gold.failed
     return Measured(
         values=tuple(values),
         comparison=f"{MODE} on {sum(map(len, suites.values()))} databases",
         database_hash=fingerprint(file for files in suites.values() for file in files),
         timed_out=timed_out,
+        truncated=truncated,
         gold_failed=gold_failed,
     )

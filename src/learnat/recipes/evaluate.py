@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict
@@ -13,7 +14,7 @@ from rich.console import Console
 
 from learnat.benchmarks.types import Benchmark
 from learnat.errors import LearnatError
-from learnat.evaluation.predictions import read_predictions
+from learnat.evaluation.predictions import check_predictions, read_predictions
 from learnat.evaluation.summary import make_scores
 from learnat.inference.answers import Answer, answer_of_sql, answer_split, token_totals
 from learnat.inference.candidates import CandidateRunner
@@ -25,6 +26,7 @@ from learnat.recipes.scoring import prediction_rows, progress_bar, write_json, w
 from learnat.sql.addresses import engine_of, shown_address
 from learnat.sql.execution import ExecutorPool
 
+_log = logging.getLogger(__name__)
 console = Console(soft_wrap=True)
 
 
@@ -48,7 +50,7 @@ def evaluate(cfg: DictConfig) -> None:
         write_provenance(folder, cfg, data_hash={split: benchmark.fingerprint(split)})
     else:
         stage, schema_given, answers = _ask(cfg, benchmark, folder)
-    with ExecutorPool(cfg.workers, max_rows=cfg.executor.max_rows) as pool:
+    with ExecutorPool(cfg.workers, cfg.executor.timeout_s, cfg.executor.max_rows) as pool:
         scored = measuring.score(answers, pool)
         before = None if others is None else measuring.score(others, pool)
     scores = make_scores(
@@ -81,9 +83,13 @@ def _check_engine(split: str, execute_on: str | None) -> None:
 
 
 def _read_answers(benchmark: Benchmark, split: str, path: Path) -> list[Answer]:
-    predictions = read_predictions(path)
-    # A missing prediction is reported by the scorer, which knows what else may be wrong with the file.
-    return [answer_of_sql(e.index, predictions[e.index]) for e in benchmark.examples(split) if e.index in predictions]
+    predictions, examples = read_predictions(path), benchmark.examples(split)
+    check_predictions(predictions, examples, split)
+    others = len(predictions.keys() - {example.index for example in examples})
+    if others:
+        # Right where questions were left out on purpose, and all there is to see where the file is another split's.
+        _log.warning("%s: %d of its %d predictions are for no question that is scored", path, others, len(predictions))
+    return [answer_of_sql(example.index, predictions[example.index]) for example in examples]
 
 
 def _ask(cfg: DictConfig, benchmark: Benchmark, folder: Path) -> tuple[str, str, list[Answer]]:

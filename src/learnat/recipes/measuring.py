@@ -48,6 +48,7 @@ class Measuring:
 
     def __init__(self, cfg: DictConfig, benchmark: Benchmark, console: Console) -> None:
         asked = benchmark.metrics if cfg.metrics is None else cfg.metrics
+        asked = [asked] if isinstance(asked, str) else asked
         self._ex = ExecutionAccuracy(cfg.ex_mode)
         others = [name for name in asked if name != self._ex.name]
         self._metrics = [self._ex, *make_metrics(others, cfg.timing_iterations)]
@@ -104,7 +105,7 @@ def report(
     for table in tables:
         console.print(to_terminal(table))
     for line in lines:
-        console.print(line, soft_wrap=True)
+        console.print(line, soft_wrap=True, markup=False)
     page = [f"## {table.title}\n\n{to_markdown(table)}" for table in tables]
     page += ["## Comparison\n\n" + "".join(f"- {line}\n" for line in lines)] if lines else []
     (folder / "table.md").write_text("\n".join(page), encoding="utf-8")

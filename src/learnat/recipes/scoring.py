@@ -28,6 +28,9 @@ if TYPE_CHECKING:  # scores of a prediction file need no torch
     from learnat.inference.engines.transformers import TransformersSettings
     from learnat.training.models import Policy
 
+_AS_JSON = "backslashreplace"
+"""How half a surrogate pair, which a model may well write and UTF-8 cannot hold, is written: as JSON's own escape."""
+
 
 def prediction_rows(
     benchmark: Benchmark,
@@ -70,14 +73,14 @@ def prediction_rows(
 def write_json(path: Path, content: Any) -> None:
     """Write ``content`` whole or not at all."""
     partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    partial.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8", _AS_JSON)
     os.replace(partial, path)
 
 
 def write_jsonl(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     """Write one row a line, whole or not at all."""
     partial = path.with_name(path.name + ".partial")
-    partial.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    partial.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8", _AS_JSON)
     os.replace(partial, path)
 
 

@@ -84,7 +84,7 @@ def train(cfg: DictConfig) -> None:
     if searched is not None:
         known["trees"] = record or trees_record(searched.trees)
     ranks.on_first(partial(write_provenance, folder, cfg, **known))
-    with ExecutorPool(cfg.workers, max_rows=cfg.executor.max_rows) as pool:
+    with ExecutorPool(cfg.workers, cfg.executor.timeout_s, cfg.executor.max_rows) as pool:
         gold_results = GoldResults(pool, Path(cfg.cache_dir))
         timeout_s = cfg.executor.timeout_s
         scorer = Scorer(benchmark, cfg.data.eval_splits, engines, strategy, folder, pool, timeout_s, gold_results)

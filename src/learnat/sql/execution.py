@@ -10,6 +10,7 @@ servers stand behind the same interface; the engine follows from the database's 
 from __future__ import annotations
 
 import atexit
+import math
 import os
 import queue
 import threading
@@ -73,6 +74,9 @@ class ExecutorPool:
         max_rows, max_cells, max_bytes: caps on one result; what exceeds them is cut (``Result.truncated``).
         memory_bytes: cap on one worker's address space, where the system has such limits.
 
+    Raises:
+        LearnatError: a number is not above 0.
+
     Processes start at the first query. ``run`` may be called from several threads. A pool that a fork inherits starts
     workers of its own. Close it, or use it as a context manager.
     """
@@ -86,6 +90,11 @@ class ExecutorPool:
         max_bytes: int = MAX_BYTES,
         memory_bytes: int = MEMORY_BYTES,
     ) -> None:
+        for name, value in (("workers", 1 if workers is None else workers), ("executor.max_rows", max_rows)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise LearnatError(f"{name}={value!r} must be a whole number above 0.")
+        if isinstance(timeout_s, bool) or not isinstance(timeout_s, (int, float)) or not 0 < timeout_s < math.inf:
+            raise LearnatError(f"executor.timeout_s={timeout_s!r} must be a number of seconds above 0.")
         self.workers = workers or min(usable_cpus(), 8)
         self.timeout_s = timeout_s
         self.caps = (max_rows, max_cells, max_bytes)
@@ -106,16 +115,19 @@ class ExecutorPool:
         if self._pid != os.getpid():
             self._reset()
         worker = self._idle.get()
-        with self._lock:
-            if self._closed:
-                self._idle.put(worker)  # for the next who waits
-                raise RuntimeError("this ExecutorPool is closed")
-            if worker is not None and worker.engine != engine:
-                worker.close()
-            if worker is None or not worker.alive:
-                worker = WorkerProcess(engine, self._memory_bytes)
-            self._busy.add(worker)
-            return worker
+        try:
+            with self._lock:
+                if self._closed:
+                    raise RuntimeError("this ExecutorPool is closed")
+                if worker is not None and worker.engine != engine:
+                    worker.close()
+                if worker is None or not worker.alive:
+                    worker = WorkerProcess(engine, self._memory_bytes)
+                self._busy.add(worker)
+                return worker
+        except BaseException:
+            self._idle.put(worker)  # the next who waits for this place must not wait for ever
+            raise
 
     def _give_back(self, worker: WorkerProcess) -> None:
         with self._lock:

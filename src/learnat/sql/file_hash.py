@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
-_WHOLE = 64 * 2**20
+WHOLE = 64 * 2**20
+"""Bytes up to which a file is hashed as a whole."""
 _PIECE = 2**20
 
 
@@ -22,7 +23,7 @@ def update_with_file(digest: Hash, path: Path) -> None:
     size = path.stat().st_size
     digest.update(f"{size}\0".encode())
     with path.open("rb") as file:
-        if size <= _WHOLE:
+        if size <= WHOLE:
             while piece := file.read(_PIECE):
                 digest.update(piece)
         else:

@@ -11,8 +11,8 @@ Cells are compared as Python does, so 1 equals 1.0. Results too large to be kept
 verdict (``execution_worker.digests``).
 
 Two verdicts of the official evaluators are not followed, since they call a wrong prediction right or a right one wrong:
-a statement without a query (empty, or a comment) is an error here, where they take it for an empty result, which equals
-gold's where that is empty too; and see ``plug_placeholder``.
+a statement without a query (empty, a comment, BEGIN) is an error here, where they take it for an empty result, which
+equals gold's where that is empty too; and see ``plug_placeholder``.
 """
 
 from __future__ import annotations
@@ -33,13 +33,15 @@ Row = tuple[Any, ...]
 _TOKEN = re.compile(
     r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|`[^`]*`|\[[^\]\n]*\]|--[^\n]*|/\*.*?(?:\*/|\Z)|\w+|.""", re.DOTALL
 )
+_WHITE_SPACE = " \t\n\f\r"
+_COMMENT_BEHIND = re.compile(r"(?:[ \t]|--[^\n]*\n)*# ")
 _CURRENT_YEAR = re.compile(r"YEAR\s*\(\s*CURDATE\s*\(\s*\)\s*\)\s*", re.IGNORECASE)
 
 
 def check_mode(mode: str) -> None:
     """Raises ``LearnatError`` when ``mode`` names no comparison."""
     if mode not in get_args(Mode):
-        raise LearnatError(f"Unknown comparison mode {mode!r}. {nearest(mode, get_args(Mode))}")
+        raise LearnatError(f"Unknown comparison mode {mode!r}. {nearest(str(mode), get_args(Mode))}")
 
 
 def strip_distinct(sql: str) -> str:
@@ -52,25 +54,30 @@ def strip_distinct(sql: str) -> str:
 def same_text(sql: str) -> str:
     """A form that statements share which differ in letter case and in the width of white space only.
 
-    What stands in quotes is kept, and so is a text with comments, whose line breaks matter.
+    What stands in quotes is kept, and so is a text with comments, whose line breaks matter. White space and letters
+    are SQLite's: it refuses a no-break space, and tells É from é.
     """
     parts: list[str] = []
-    for token in _TOKEN.findall(sql.strip()):
+    for token in _TOKEN.findall(sql.strip(_WHITE_SPACE)):
         if token.startswith(("--", "/*")):
             return sql
-        if not token.isspace():
-            parts.append(token if token[0] in "'\"`[" else token.lower())
+        if token not in _WHITE_SPACE:
+            parts.append(token.lower() if token.isascii() and token[0] not in "'\"`[" else token)
         elif parts[-1] != " ":
             parts.append(" ")
     return "".join(parts)
 
 
 def first_statement(sql: str) -> str:
-    """``sql`` up to its first semicolon that is not part of a literal or comment."""
+    """``sql`` up to its first semicolon that is not part of a literal or comment.
+
+    The official splitter (sqlparse) knows MySQL's comments, and takes one behind the semicolon to the statement, which
+    SQLite cannot run then: such a text is kept whole.
+    """
     length = 0
     for token in _TOKEN.findall(sql):
         if token == ";":
-            return sql[:length]
+            return sql if _COMMENT_BEHIND.match(sql, length + 1) else sql[:length]
         length += len(token)
     return sql
 

@@ -2,7 +2,8 @@
 
 It runs NLTK's English word tokenizer over SQL: brackets, commas before a non-digit, ``*``, ``!`` and backquotes become
 words of their own; ``=``, ``+``, ``-`` and ``/`` do not, so that ``a=1`` stays one word, which then is no condition.
-NLTK first splits text into sentences; that changes only a period before a space, which no readable query has.
+NLTK first splits text into sentences, and takes the period off each: one before a space or a bracket is a word, as in
+``GROUP BY a. This query counts.``, whose rest is not read. (NLTK keeps it at abbreviations, which no name ends with.)
 """
 
 from __future__ import annotations
@@ -13,7 +14,10 @@ from learnat.evaluation.exact_match.parts import Unreadable
 
 _QUOTED = re.compile(r'"[^"]*"')
 _APART = re.compile(r"[][(){}<>;@#$%&?!*«»“”‘’„\u2012-\u2015]|`+|--|\.{2,}|[:,](?!\d)")
-_FINAL_PERIOD = re.compile(r"(?<=[^.])\.([])}>»”’ ]*)\s*$")
+# A number keeps its period where what follows begins no sentence.
+_FINAL_PERIOD = re.compile(
+    r"(?P<number>(?<![\w.])\d[\d.,-]*\.(?=\s*[;:,?!]|\s+[a-z]))|(?<=[^.])\.(?=[][(){};:?!*@\s]|[>»”’ ]*$)"
+)
 
 
 def tokenize(sql: str) -> list[str]:
@@ -34,7 +38,7 @@ def tokenize(sql: str) -> list[str]:
         strings[name] = match[0]
         return name
 
-    text = _APART.sub(r" \g<0> ", _FINAL_PERIOD.sub(r" . \1", _QUOTED.sub(keep, text)))
+    text = _APART.sub(r" \g<0> ", _FINAL_PERIOD.sub(lambda match: match["number"] or " . ", _QUOTED.sub(keep, text)))
     words = [strings.get(word, word) for word in text.lower().split()]
     return _join_operators(words)
 
