@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from learnat.inference import prefix_decoding
 from learnat.inference.decoding import Row, stop_criteria
-from learnat.inference.engines.base import Completion, Decoding
+from learnat.inference.engines.base import Completion, Decoding, without_room
 from learnat.inference.generate import complete, prepare
 from learnat.inference.prefix_attention import ATTENTION_NAME, is_supported, register
 from learnat.inference.prefix_cache import SHARERS, PrefixCache, shared_prompts
@@ -174,7 +174,7 @@ def test_a_prompt_that_fills_the_context_is_answered_by_nothing() -> None:
     policy = policy_of("qwen2")
     rows = [Row((5,) * 160, None, 100), Row((5,) * 155, None, 100), Row((6,) * 170)]
     full, almost, over = sharing(policy, rows, Decoding(20))
-    assert full == Completion("", 160, 0, False) and over == Completion("", 170, 0, False)
+    assert full == without_room(160) and over == without_room(170)
     assert 0 < almost.completion_tokens <= 5
     assert sharing(policy, rows[:1], Decoding(20)) == [full]
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from learnat.errors import LearnatError
-from learnat.inference.engines.base import Completion, Decoding, Prompt, Written
+from learnat.inference.engines.base import Completion, Decoding, Prompt, Written, without_room
 from learnat.synthesis.checks import check_count, check_number
 from learnat.training.prompts import PromptStyle
 
@@ -101,7 +101,7 @@ class VllmEngine:
             fitting = [(i, sample) for i, sample in portion if len(encoded[i]) < self._context_length]
             for i, sample in portion:
                 if len(encoded[i]) >= self._context_length:
-                    yield Written(i, sample, Completion("", len(encoded[i]), 0, False))
+                    yield Written(i, sample, without_room(len(encoded[i])))
             outputs = self._llm.generate(
                 [{"prompt_token_ids": list(encoded[i])} for i, _ in fitting],
                 [self._parameters(prompts[i], len(encoded[i]), decoding, sample) for i, sample in fitting],
