@@ -9,7 +9,7 @@ import torch
 from omegaconf import OmegaConf
 
 from learnat.inference.decoding import Row
-from learnat.inference.engines.base import Completion, Decoding, without_room
+from learnat.inference.engines.base import Decoding, without_room
 from learnat.inference.generate import complete, prepare
 from learnat.training import models
 from learnat.training.models import Policy
