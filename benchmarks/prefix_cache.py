@@ -1,6 +1,6 @@
 """The shared-prefix cache in batched generation, beside transformers' own generate on the same prompts.
 
-    python benchmarks/prefix_cache.py [--shape 7b] [--databases 20] [--batch 64 256] [--seconds 240]
+    python benchmarks/prefix_cache.py [--shape 7b] [--databases 20] [--batch 64 256] [--seconds 180]
 
 Made-up databases with a schema of 1,500 tokens and 20 questions each, random weights, greedy decoding of a fixed number
 of tokens. Both sides sort and cut the prompts into the same batches. "Prefill" is the time that batches take to their
@@ -246,9 +246,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--databases", type=int, default=20 if on_gpu else 2)
     parser.add_argument("--batch", type=int, nargs="+", default=[64, 256] if on_gpu else [20])
     parser.add_argument("--tokens", type=int, default=64, help="tokens of an answer, 2 at least")
-    parser.add_argument(
-        "--seconds", type=float, default=math.inf, help="no side is measured that starts after this long"
-    )
+    limit = 180 if on_gpu else math.inf
+    parser.add_argument("--seconds", type=float, default=limit, help="no side is measured that starts after this long")
     parser.add_argument("ignored", nargs="*", metavar="KEY=VALUE")
     return parser.parse_args()
 
