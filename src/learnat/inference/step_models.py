@@ -86,11 +86,11 @@ class TrainedPolicy(StepModel):
     stop = STEP_END
 
     def __init__(self, checkpoint: str | Path) -> None:
-        from learnat.training import hub, models
+        from learnat.training import models
 
         self.checkpoint = Path(checkpoint)
         self.style = models.prompt_style(self.checkpoint)
-        self.weights = hub.folder_identity(self.checkpoint)
+        self.weights = models.source_of(self.checkpoint)
 
     def check(self, benchmark: Benchmark) -> None:
         self.style.check_samples(benchmark)

@@ -63,7 +63,7 @@ class VllmEngine:
         from transformers import AutoTokenizer
 
         from learnat.inference.engines.chat_encoding import ChatEncoder
-        from learnat.training import hub, models
+        from learnat.training import models
 
         manifest = models.read_manifest(checkpoint)
         if manifest["quantization"] is not None:
@@ -72,7 +72,7 @@ class VllmEngine:
                 "hold otherwise: use engine=transformers."
             )
         self.name = manifest["model"]
-        self.identity = f"vllm {hub.folder_identity(checkpoint)}"
+        self.identity = f"vllm {models.source_of(checkpoint)}"
         self.style = style
         self._vllm = vllm
         self._portion = settings.portion
