@@ -1,17 +1,18 @@
 """The shared-prefix cache in batched generation, beside transformers' own generate on the same prompts.
 
-    python benchmarks/prefix_cache.py [--shape 7b] [--databases 26] [--batch 64 256]
+    python benchmarks/prefix_cache.py [--shape 7b] [--databases 20] [--batch 64 256] [--seconds 180]
 
 Made-up databases with a schema of 1,500 tokens and 20 questions each, random weights, greedy decoding of a fixed number
-of tokens. Both sides sort and cut the prompts into the same batches. "Prefill" is the time until every question has its
-first token, "decoding" the tokens a second after that, "end to end" the questions a second for whole answers. Then
-answers of the uncached side are fed to both, and their log-probs compared. KEY=VALUE arguments, which ``make bench``
-gives to every script, are ignored.
+of tokens. Both sides sort and cut the prompts into the same batches. "Prefill" is the time that batches take to their
+first tokens, "decoding" the tokens a second after these, "questions/s" is for whole answers. Before that, made-up
+answers are fed to both sides, and their log-probs compared. KEY=VALUE arguments, which ``make bench`` gives to every
+script, are ignored.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import random
 import time
@@ -48,14 +49,35 @@ ROWS_CHECKED = 8
 """Answers whose log-probs are compared."""
 
 
+NO_TIME = "not measured: --seconds were over"
+
+
 @dataclass(frozen=True)
 class Measured:
-    """Seconds for all questions: until their first tokens, and for whole answers. ``size``: of the last batch."""
+    """Seconds for all questions: until their batches' first tokens, and for whole answers. ``size``: of a batch."""
 
     prefill_s: float
     whole_s: float
     size: int
     completions: Sequence[Completion]
+
+
+class PrefillClock:
+    """A ``Watch`` that adds up what batches take until their first tokens are there."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._begun = 0.0
+        self.seconds = 0.0
+
+    def begin(self) -> None:
+        self._begun = time.perf_counter()
+
+    def __call__(self, written: torch.Tensor) -> bool:
+        if written.shape[1] == 1:
+            wait(self._device)
+            self.seconds += time.perf_counter() - self._begun
+        return False
 
 
 def policy_of(shape: Shape, device: torch.device) -> Policy:
@@ -86,32 +108,28 @@ def questions(databases: int, schema_tokens: int, vocabulary: int) -> list[Row]:
     return rows
 
 
-def answered(
-    policy: Policy, rows: Sequence[Row], tokens: int, size: int, shared: bool
-) -> tuple[float, int, list[Completion]]:
-    """Seconds, the size of the last batch (less than ``size`` where memory was short), and the completions."""
-    writer = BatchWriter(policy, size, policy.model.device.type, shared)
+def measure(policy: Policy, rows: Sequence[Row], tokens: int, size: int, shared: bool) -> Measured:
+    device = policy.model.device
+    writer, clock = BatchWriter(policy, size, device.type, shared), PrefillClock(device)
+    writer.start()
+    # Libraries choose their kernels, and a batch that there is no memory for is halved.
+    writer.write(rows[:size], Decoding(2))
+    writer.release()
     writer.start()
     completions: list[Completion] = []
-    _wait(policy)
     begun = time.perf_counter()
     while len(completions) < len(rows):
-        completions += writer.write(rows[len(completions) : len(completions) + writer.size], Decoding(tokens))
-    _wait(policy)
-    seconds = time.perf_counter() - begun
+        batch = rows[len(completions) : len(completions) + writer.size]
+        clock.begin()
+        completions += writer.write(batch, Decoding(tokens), clock)
+    wait(device)
+    whole_s = time.perf_counter() - begun
     writer.release()
-    return seconds, writer.size, completions
+    return Measured(clock.seconds, whole_s, writer.size, completions)
 
 
-def measure(policy: Policy, rows: Sequence[Row], tokens: int, size: int, shared: bool) -> Measured:
-    answered(policy, rows[: min(size, len(rows))], 2, size, shared)  # libraries choose their kernels
-    prefill_s, _, _ = answered(policy, rows, 1, size, shared)
-    whole_s, last, completions = answered(policy, rows, tokens, size, shared)
-    return Measured(prefill_s, whole_s, last, completions)
-
-
-def _wait(policy: Policy) -> None:
-    if policy.model.device.type == "cuda":
+def wait(device: torch.device) -> None:
+    if device.type == "cuda":
         torch.cuda.synchronize()
 
 
@@ -162,29 +180,40 @@ def cached_logprobs(policy: Policy, rows: Sequence[Row], answers: Answers) -> Lo
 
 
 def main() -> None:
-    args = arguments()
+    args, begun = arguments(), time.monotonic()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     console = Console(width=150, highlight=False)
     quiet()
+
+    def say(text: str) -> None:
+        console.print(f"[{time.monotonic() - begun:.0f} s] {text}", markup=False)
+
     shape = SHAPES[args.shape]
+    say(f"{heading(device)}; shape {args.shape}, {args.databases * QUESTIONS} questions of {args.databases} databases")
     policy, schema_tokens = policy_of(shape, device), round(SCHEMA * shape.scale)
     rows = questions(args.databases, schema_tokens, policy.model.config.vocab_size)
-    console.print(f"{heading(device)}; shape {args.shape}, {len(rows)} questions of {args.databases} databases")
+    say("weights made")
+    errors = attempt(partial(logprob_errors, policy, rows[:ROWS_CHECKED], args.tokens))
+    what = errors if isinstance(errors, str) else "{:.1e} for whole answers, {:.1e} for single tokens".format(*errors)
+    say(f"log-probs, cached against whole, relative error at most: {what}")
     title = f"Schemas of {schema_tokens} tokens, {QUESTIONS} questions each, answers of {args.tokens} tokens"
     table = Table(title=title)
     for name in ("batch", "side", "prefill s", "×", "decoding tokens/s", "×", "questions/s", "×", "equal texts"):
         table.add_column(name, justify="right")
     for size in args.batch:
-        found = {}
+        found: dict[str, Measured | str] = {}
         for side, shared in (("cached", True), ("whole", False)):
-            found[side] = attempt(partial(measure, policy, rows, args.tokens, size, shared))
+            over = time.monotonic() - begun > args.seconds
+            found[side] = NO_TIME if over else attempt(partial(measure, policy, rows, args.tokens, size, shared))
             free(compiled=False)
+            say(f"batch {size}, {side}: {told(found[side])}")
         for side, one in found.items():
             table.add_row(*cells(size, side, one, found["whole"], len(rows), args.tokens))
     console.print(table)
-    of_answers, of_tokens = logprob_errors(policy, rows[:ROWS_CHECKED], args.tokens)
-    console.print("Log-probs, cached against whole, relative error at most")
-    console.print(f"{of_answers:.1e} for whole answers, {of_tokens:.1e} for single tokens")
+
+
+def told(one: Measured | str) -> str:
+    return one if isinstance(one, str) else f"{one.prefill_s:.1f} s to first tokens, {one.whole_s:.1f} s in all"
 
 
 def cells(size: int, side: str, one: Measured | str, base: Measured | str, questions: int, tokens: int) -> list[str]:
@@ -214,9 +243,11 @@ def arguments() -> argparse.Namespace:
     on_gpu = torch.cuda.is_available()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shape", choices=sorted(SHAPES), default="7b" if on_gpu else "embedded")
-    parser.add_argument("--databases", type=int, default=26 if on_gpu else 2)
+    parser.add_argument("--databases", type=int, default=20 if on_gpu else 2)
     parser.add_argument("--batch", type=int, nargs="+", default=[64, 256] if on_gpu else [20])
-    parser.add_argument("--tokens", type=int, default=64, help="tokens of an answer")
+    parser.add_argument("--tokens", type=int, default=64, help="tokens of an answer, 2 at least")
+    limit = 180 if on_gpu else math.inf
+    parser.add_argument("--seconds", type=float, default=limit, help="no side is measured that starts after this long")
     parser.add_argument("ignored", nargs="*", metavar="KEY=VALUE")
     return parser.parse_args()
 

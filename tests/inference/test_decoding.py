@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from learnat.inference.decoding import Row, RowSampler, stop_criteria
-from learnat.inference.engines.base import Completion, Decoding
+from learnat.inference.engines.base import Decoding, without_room
 from learnat.inference.generate import complete, prepare
 from learnat.training.models import Policy
 from learnat.training.prompts import STEP_END, step_text
@@ -100,7 +100,7 @@ def test_each_row_has_the_room_that_its_prompt_leaves(counted: Policy) -> None:
     assert [completion.completion_tokens for completion in done] == [40, 6, 0, 0]
     assert not any(completion.finished for completion in done)
     assert done[0] == complete(counted, rows[:1], Decoding(40))[0]
-    assert done[2] == Completion("", 64, 0, False)
+    assert done[2] == without_room(64)
 
 
 def test_a_cancelled_batch_ends_at_its_next_token(counted: Policy) -> None:

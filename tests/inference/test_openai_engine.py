@@ -197,6 +197,13 @@ def test_samples_are_calls_of_their_own_and_come_from_the_cache_again(engine_of:
         assert len({body.get("seed") for body in server.bodies}) == (1 if omitted else 6)
 
 
+def test_a_cache_that_is_none_names_the_engines_key(engine_of: Any, tmp_path: Path) -> None:
+    (tmp_path / "replies.sqlite").write_text("no database")
+    engine, _ = engine_of(cache=tmp_path / "replies.sqlite")
+    with pytest.raises(LearnatError, match=r"another path \(engine\.cache=PATH\)"):
+        texts(engine, 1)
+
+
 def test_an_answer_that_is_begun_is_the_assistants_last_message(engine_of: Any) -> None:
     engine, server = engine_of("429")
     (prompt,) = prompts(1)
@@ -225,6 +232,8 @@ def test_the_server_counts_the_tokens(usage: Any, counts: tuple[int, int, int]) 
     ("wrong", "message"),
     [
         ({"base_url": "localhost:8000"}, "engine.base_url='localhost:8000' is no server's address"),
+        ({"base_url": "http://me:hush@localhost/v1"}, "engine.base_url holds a user's name or password"),
+        ({"api_key_env": "sk-hush"}, "engine.api_key_env is the name of an environment variable"),
         ({"concurrency": 0}, "engine.concurrency=0"),
         ({"attempts": 0}, "engine.attempts=0"),
         ({"omit": ["sed"]}, "engine.omit: 'sed' is unknown"),

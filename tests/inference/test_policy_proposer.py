@@ -20,10 +20,10 @@ from learnat.benchmarks.types import Example
 from learnat.errors import LearnatError
 from learnat.inference import chat_models, writer
 from learnat.inference.decoding import Row
-from learnat.inference.engines.base import Completion
+from learnat.inference.engines.base import NO_ROOM, Completion
 from learnat.inference.parse import NO_SQL, NO_SUB_QUESTION
 from learnat.inference.policy_proposer import TransformersProposer
-from learnat.inference.step_models import ENDED, NO_ROOM, TrainedPolicy
+from learnat.inference.step_models import ENDED, TrainedPolicy
 from learnat.synthesis.proposers.base import Request, Unanswered
 from learnat.synthesis.proposers.cache import Reply
 from learnat.synthesis.proposers.chat import TRUNCATED

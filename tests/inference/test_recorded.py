@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
-from learnat.inference.engines.base import Completion, Decoding, Message, Prompt
+import pytest
+
+from learnat.errors import LearnatError
+from learnat.inference.engines.base import Completion, Decoding, Message, Prompt, Written
 from learnat.inference.recorded import RecordedEngine
 from tests.inference.music import Scripted
 
@@ -48,3 +53,24 @@ def test_what_another_model_or_decoding_wrote_is_not_taken(tmp_path: Path) -> No
     for engine, decoding in ((scripted("another"), DRAWS), (scripted(), Decoding(temperature=0.5))):
         asked(engine, path, PROMPTS, decoding)
         assert len(engine.asked) == 2
+
+
+def test_what_failed_is_asked_again(tmp_path: Path) -> None:
+    class Declining(Scripted):
+        def generate(self, *arguments: object) -> Iterator[Written]:  # type: ignore[override]
+            for written in super().generate(*arguments):  # type: ignore[arg-type]
+                yield replace(written, completion=replace(written.completion, failure="prompt too long"))
+
+    path = tmp_path / "answers.jsonl"
+    declined = asked(Declining(lambda prompt, sample: ""), path, PROMPTS, DRAWS)
+    assert len(declined) == 3 and not path.exists()
+    assert all(each.failure is None and each.text for each in asked(scripted(), path, PROMPTS, DRAWS).values())
+
+
+@pytest.mark.parametrize("line", [b'{"answers_of": "ab"}', b"SELECT 1", b"[1]", b'{"key": "a", "sample": 0}', b"\xff"])
+def test_another_file_is_one_message(tmp_path: Path, line: bytes) -> None:
+    path = tmp_path / "answers.jsonl"
+    path.write_bytes(line + b"\n")
+    with pytest.raises(LearnatError, match=r"answers\.jsonl holds something else .*move it away"):
+        RecordedEngine(scripted(), path)
+    assert path.read_bytes() == line + b"\n"

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from learnat.recipes.command_line import hydra_arguments
+from learnat.errors import LearnatError
+from learnat.recipes.command_line import check_secrets, hydra_arguments
 
 PARSER = OverridesParser.create()
 
@@ -32,3 +34,33 @@ def test_everything_else_stays_what_it_was() -> None:
     given = ["-m", "seed=1,2", "--cfg", "job", "--explain", "explain=false", "loss"]
     expected = ["-m", "seed=1,2", "--cfg", "job", "explain=true", "explain=false", "loss"]
     assert hydra_arguments(given, flags=["explain"], texts=["question"]) == expected
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "engine.base_url=http://me:hush@localhost:8000/v1",
+        "execute_on=postgresql://reader:hush@localhost/bird",
+        "engine.api_key_env=sk-hush-1",
+        "proposer.api_key_env='sk-hush'",
+    ],
+)
+def test_a_secret_is_refused_without_being_told(override: str) -> None:
+    with pytest.raises(LearnatError, match=re.escape(override.partition("=")[0])) as refused:
+        check_secrets(["seed=1", override])
+    assert "hush" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "engine.base_url=http://localhost:8000/v1",
+        "execute_on=postgresql://reader@localhost/bird",
+        "engine.api_key_env=OPENAI_API_KEY",
+        "engine.api_key_env=null",
+        "question='Who is at http://a.b:1/c, or me@here?'",
+        "~logger",
+    ],
+)
+def test_what_holds_no_secret_is_taken(override: str) -> None:
+    check_secrets([override])

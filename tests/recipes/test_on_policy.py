@@ -159,6 +159,8 @@ def test_when_pairs_are_on_policy(overrides: list[str], expected: bool) -> None:
     [
         (["on_policy.questions=-1"], "on_policy.questions=-1 must be a whole number"),
         (["on_policy.questions=0.1"], "on_policy.questions=0.1 must be a whole number"),
+        (["on_policy.questions=true"], "on_policy.questions=True must be a whole number"),
+        (["data.on_policy_split=dev_seen"], "data.on_policy_split=dev_seen is one of data.eval_splits"),
         (["proposer@on_policy.proposer=ast"], "proposer@on_policy.proposer=mixed"),
     ],
 )

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from learnat.errors import LearnatError
+from learnat.inference.step_models import TrainedPolicy
 from learnat.training import hub, models
 from learnat.training.preparation import prepare_for_training
 from learnat.training.prompts import PromptStyle
@@ -132,8 +133,10 @@ def test_the_source_of_an_adapter_is_its_weights_and_those_under_it(tmp_path: Pa
     prepare_for_training(policy, settings, "sft")
     models.export(policy, settings, tmp_path / "sft", "sft")
     assert models.load(tmp_path / "sft").source == policy.source
+    proposed_by = TrainedPolicy(tmp_path / "sft").weights
     change_last_byte(base_folder / "model.safetensors")
     assert models.load(tmp_path / "sft").source != policy.source
+    assert TrainedPolicy(tmp_path / "sft").weights != proposed_by
 
 
 def test_what_cannot_be_loaded_says_so(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from transformers import GenerationConfig, StopStringCriteria
 
 from learnat.errors import LearnatError, nearest
 from learnat.inference.decoding import Row, RowEnds, RowSampler, Watch, go_on
-from learnat.inference.engines.base import Completion, Decoding
+from learnat.inference.engines.base import Completion, Decoding, without_room
 from learnat.training.logprobs import causal_lm
 from learnat.training.models import Policy
 
@@ -52,7 +52,7 @@ def complete(
     """
     room = rooms(policy, rows, decoding)
     fitting = [i for i in range(len(rows)) if room[i] > 0]
-    completions = [Completion("", len(row.prompt), 0, False) for row in rows]
+    completions = [without_room(len(row.prompt)) for row in rows]
     if fitting:
         chosen, limits = [rows[i] for i in fitting], [room[i] for i in fitting]
         for i, completion in zip(fitting, _generate(policy, chosen, limits, decoding, stop, watch), strict=True):

@@ -23,6 +23,9 @@ from learnat.training.logprobs import causal_lm
 ATTENTION_NAME = "learnat_shared_prefix"
 FAMILIES = frozenset({"qwen2", "qwen3", "llama", "glm", "glm4"})
 """Model types whose attention layers do nothing but what is done here."""
+STATIC_ROPE = frozenset({"default", "linear", "llama3", "yarn"})
+"""Rotary embeddings that turn a position alike in every pass. Others (dynamic, longrope) depend on the longest position
+of a pass: keys that are kept would not be those of a longer prompt."""
 
 
 class KeyValues(Protocol):
@@ -41,6 +44,11 @@ class Prefix:
     @property
     def length(self) -> int:
         return self.keys[0].shape[1]
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        return sum(tensor.nbytes for tensor in (*self.keys, *self.values))
 
 
 @dataclass(frozen=True)
@@ -206,7 +214,8 @@ def is_supported(model: Any) -> bool:
     """Whether all of the model's layers attend to everything before, in the way that is computed here."""
     config = causal_lm(model).config
     layers = set(getattr(config, "layer_types", None) or ["full_attention"])
-    return config.model_type in FAMILIES and layers == {"full_attention"}
+    rope = (getattr(config, "rope_parameters", None) or {}).get("rope_type", "default")
+    return config.model_type in FAMILIES and layers == {"full_attention"} and rope in STATIC_ROPE
 
 
 def register() -> None:

@@ -16,12 +16,17 @@ SHARERS = 4
 """Rows of a batch that must begin alike for their beginning, not being kept already, to be computed apart: every group
 costs time at every token."""
 
-CAPACITY = 65_536
-"""Tokens whose keys and values are kept, at most: 3.7 GB for Qwen2.5-7B in half precision."""
+STRAYS = 2
+"""Beginnings of fewer sharers that are computed apart all the same, where there are no more of them: rows of a batch
+have as many columns as the longest part that a row keeps to itself, so that one row with a schema of its own would
+multiply the keys and values of all."""
+
+CAPACITY = 4 * 2**30
+"""Bytes of keys and values that are kept, at most: those of 74,898 tokens of Qwen2.5-7B in half precision."""
 
 
 class PrefixCache:
-    """Keys and values of shared beginnings of one model's prompts, the last used ones up to ``capacity`` tokens."""
+    """Keys and values of shared beginnings of one model's prompts, the last used ones up to ``capacity`` bytes."""
 
     def __init__(self, capacity: int = CAPACITY) -> None:
         self._capacity = capacity
@@ -38,7 +43,7 @@ class PrefixCache:
             tokens = torch.tensor([ids], device=model.device)
             forward(model, tokens, torch.arange(len(ids), device=model.device)[None], recorder)
             self._kept[ids] = recorder.prefix()
-            while len(self._kept) > 1 and sum(map(len, self._kept)) > self._capacity:
+            while len(self._kept) > 1 and sum(prefix.size for prefix in self._kept.values()) > self._capacity:
                 self._kept.popitem(last=False)
         self._kept.move_to_end(ids)
         return self._kept[ids], known
@@ -79,8 +84,11 @@ class SharedPrompts:
 def shared_prompts(rows: Sequence[Row], cache: PrefixCache, model: Any) -> SharedPrompts:
     """The prompts of ``rows``, with the keys and values of what they share with one another, or find in ``cache``."""
     beginnings = {row.prompt: row.prompt[: row.shared] for row in rows}
-    sharers = Counter(row.prompt[: row.shared] for row in rows)
+    sharers = Counter(row.prompt[: row.shared] for row in rows if row.shared)
     worth = {prefix for prefix, count in sharers.items() if count >= SHARERS or prefix in cache}
+    others = sharers.keys() - worth
+    if worth and len(others) <= STRAYS:
+        worth |= others
     kept = {ids: prefix if prefix in worth else () for ids, prefix in beginnings.items()}
     # The longest first: what is read together is then of one length, or nearly so.
     ordered = sorted(kept, key=lambda ids: (kept[ids], -len(ids)))

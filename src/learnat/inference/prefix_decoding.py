@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import StopStringCriteria
 
 from learnat.inference.decoding import Row, RowEnds, RowSampler, Watch, go_on
-from learnat.inference.engines.base import Completion, Decoding
+from learnat.inference.engines.base import Completion, Decoding, without_room
 from learnat.inference.generate import completion_of, rooms
 from learnat.inference.prefix_attention import RowKeyValues, forward
 from learnat.inference.prefix_cache import PrefixCache, SharedPrompts, shared_prompts
@@ -42,7 +42,7 @@ def complete_sharing(
     ``prefixes`` must be of this model's present weights; what the rows begin with is added to it.
     """
     room = rooms(policy, rows, decoding)
-    completions = [Completion("", len(row.prompt), 0, False) for row in rows]
+    completions = [without_room(len(row.prompt)) for row in rows]
     fitting = [i for i in range(len(rows)) if room[i] > 0]
     if not fitting:
         return completions
@@ -190,7 +190,8 @@ class DecodeStep:
                 self._forward_everywhere()
             torch.cuda.current_stream().wait_stream(aside)
             self._graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(self._graph):
+            # Other threads, such as a loader's, may use the GPU meanwhile.
+            with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
                 self._logits = self._forward_everywhere()
         self._graph.replay()
 

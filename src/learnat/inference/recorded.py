@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from learnat.errors import LearnatError
 from learnat.inference.engines.base import Completion, Decoding, Engine, Prompt, Written
 
 
@@ -16,7 +17,10 @@ class RecordedEngine:
     """``engine`` with a memory, a JSON-lines file: a stopped run goes on where it was, whatever its strategy.
 
     A completion is known by the model, the decoding, the prompt's text and the sample's index, so the file may hold
-    those of several runs: more samples, or another strategy over the same ones, ask for what is missing only.
+    those of several runs: more samples, or another strategy over the same ones, ask for what is missing only. What
+    failed is not kept: a server with a longer context, say, may answer it the next time.
+
+    Raises ``LearnatError`` for a file that holds something else.
     """
 
     def __init__(self, engine: Engine, path: Path) -> None:
@@ -50,7 +54,8 @@ class RecordedEngine:
             asked = [prompts[positions[key][0]] for key in keys]
             for written in self._engine.generate(asked, decoding, absent):
                 key = keys[written.position]
-                self._keep(key, written)
+                if written.completion.failure is None:
+                    self._keep(key, written)
                 yield from (Written(place, written.sample, written.completion) for place in positions[key])
 
     def _key(self, prompt: Prompt, decoding: Decoding) -> str:
@@ -70,9 +75,15 @@ def _read(path: Path) -> dict[str, dict[int, Completion]]:
     if len(whole) < len(text):
         path.write_bytes(whole)
     known: dict[str, dict[int, Completion]] = {}
-    # Not splitlines(): a text may hold other line separators than the one between rows.
-    for line in whole.decode().split("\n")[:-1]:
-        row = json.loads(line)
-        key, sample = row.pop("key"), row.pop("sample")
-        known.setdefault(key, {})[sample] = Completion(**row)
+    try:
+        # Not splitlines(): a text may hold other line separators than the one between rows.
+        for line in whole.decode().split("\n")[:-1]:
+            row = json.loads(line)
+            key, sample = row.pop("key"), row.pop("sample")
+            known.setdefault(key, {})[sample] = Completion(**row)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise LearnatError(
+            f"{path} holds something else than what a model wrote to this version of LearNAT: move it away, or give "
+            "another run_dir."
+        ) from error
     return known

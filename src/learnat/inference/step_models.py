@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from learnat.benchmarks.types import Benchmark, Database
-from learnat.inference.engines.base import Message, Prompt
+from learnat.inference.engines.base import NO_ROOM, Message, Prompt
 from learnat.inference.engines.chat_encoding import ChatEncoder, EncodedPrompt
 from learnat.inference.parse import NO_SQL, NO_SUB_QUESTION, parse_answer
 from learnat.inference.prompts import question_prompt
@@ -22,7 +22,6 @@ from learnat.training.prompts import STEP_END, example_text, step_text
 if TYPE_CHECKING:
     from learnat.training.models import Policy
 
-NO_ROOM = "prompt fills the context"
 ENDED = "answer ended"
 """The policy wrote its end token in place of a step: to it the last one is the answer."""
 
@@ -87,11 +86,11 @@ class TrainedPolicy(StepModel):
     stop = STEP_END
 
     def __init__(self, checkpoint: str | Path) -> None:
-        from learnat.training import hub, models
+        from learnat.training import models
 
         self.checkpoint = Path(checkpoint)
         self.style = models.prompt_style(self.checkpoint)
-        self.weights = hub.folder_identity(self.checkpoint)
+        self.weights = models.source_of(self.checkpoint)
 
     def check(self, benchmark: Benchmark) -> None:
         self.style.check_samples(benchmark)

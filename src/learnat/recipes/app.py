@@ -23,7 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from learnat.errors import LearnatError
-from learnat.recipes.command_line import hydra_arguments
+from learnat.recipes.command_line import check_secrets, hydra_arguments
 from learnat.recipes.config_check import check_overrides
 from learnat.recipes.launchers import let_jobs_spawn
 from learnat.recipes.provenance import FILE_NAME, write_provenance
@@ -63,6 +63,7 @@ def launch(
     try:
         if ranks.count() > 1 and not several_ranks:
             raise LearnatError(f"{config_name}.py works in one process: start it with python, not with torchrun.")
+        check_secrets(arguments.overrides)
         elsewhere = arguments.config_path or arguments.config_dir
         if arguments.overrides and not elsewhere:
             check_overrides(config_dir, arguments.config_name or config_name, arguments.overrides)

@@ -1,4 +1,5 @@
-"""What a command takes beside Hydra's own arguments: flags, and values that are texts whatever stands in them."""
+"""What a command takes beside Hydra's own arguments: flags, and values that are texts whatever stands in them; and
+what it does not take: secrets."""
 
 from __future__ import annotations
 
@@ -7,6 +8,10 @@ from collections.abc import Sequence
 
 from hydra.core.override_parser.types import Quote, QuotedString
 
+from learnat.errors import LearnatError
+from learnat.synthesis.checks import check_variable
+
+_PASSWORD = re.compile(r"://[^/\s@]*:[^/\s@]+@")
 _QUOTED = re.compile(r"""(['"])(?:\\.|(?!\1).)*\1""", re.DOTALL)
 
 
@@ -31,3 +36,20 @@ def _text(argument: str, texts: Sequence[str]) -> str | None:
     if not equals or key not in texts or _QUOTED.fullmatch(value):
         return None
     return f"{key}={QuotedString(value, Quote.single).with_quotes()}"
+
+
+def check_secrets(overrides: Sequence[str]) -> None:
+    """Raise ``LearnatError`` for an override with a password or a key in it.
+
+    To be called before there is a run folder: Hydra writes overrides there before any recipe sees them.
+    """
+    for override in overrides:
+        key, _, value = override.partition("=")
+        if _PASSWORD.search(value):
+            raise LearnatError(
+                f"{key} holds a password, which would be written into the run folder: leave it out. Databases read "
+                "~/.pgpass and PGPASSWORD; a chat server's key belongs into the variable that api_key_env names."
+            )
+        if key.split(".")[-1] == "api_key_env" and value != "null":
+            for name in value.split(","):
+                check_variable(key, name.strip("'\""))

@@ -34,8 +34,14 @@ def is_on_policy(cfg: DictConfig) -> bool:
 def check_on_policy(cfg: DictConfig) -> None:
     """Raise ``LearnatError`` for values of ``on_policy`` that are not allowed."""
     questions = cfg.on_policy.questions
-    if not isinstance(questions, int) or questions < 0:
+    if isinstance(questions, bool) or not isinstance(questions, int) or questions < 0:
         raise LearnatError(f"on_policy.questions={questions!r} must be a whole number, 0 for none.")
+    split = cfg.data.on_policy_split
+    if is_on_policy(cfg) and split in cfg.data.eval_splits and split != cfg.data.train_split:
+        raise LearnatError(
+            f"data.on_policy_split={split} is one of data.eval_splits: preference training would learn questions that "
+            "it is scored on. Give another split, or score others."
+        )
     if is_on_policy(cfg) and "sampled" not in cfg.on_policy.proposer:
         raise LearnatError(
             "on_policy.proposer must be a mixed one, proposer@on_policy.proposer=mixed: only gold's own steps make "

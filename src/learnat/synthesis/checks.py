@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from urllib.parse import urlsplit
 
 from learnat.errors import LearnatError
@@ -25,11 +26,25 @@ def check_number(key: str, value: object, least: float, below: float = math.inf)
 
 
 def check_address(key: str, value: object) -> None:
-    """Raise ``LearnatError`` unless ``value`` is a server's address."""
+    """Raise ``LearnatError`` unless ``value`` is a server's address, without a password."""
     try:
         parts = urlsplit(value) if isinstance(value, str) else None
+        if parts is not None and parts.username is not None:
+            raise LearnatError(
+                f"{key} holds a user's name or password, and would be written into the run folder: leave it out. A key "
+                "belongs into an environment variable, which api_key_env names."
+            )
         if parts is not None and parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0:
             return
     except ValueError:  # a port that is no number
         pass
     raise LearnatError(f"{key}={value!r} is no server's address: write it as in http://localhost:8000/v1.")
+
+
+def check_variable(key: str, value: object) -> None:
+    """Raise ``LearnatError``, without telling ``value``, unless it is None or an environment variable's name."""
+    if value is not None and not (isinstance(value, str) and re.fullmatch(r"[A-Za-z_]\w*", value, re.ASCII)):
+        raise LearnatError(
+            f"{key} is the name of an environment variable that holds the key, such as OPENAI_API_KEY, and not the key "
+            f"itself, which would be written into the run folder: export OPENAI_API_KEY=…, then {key}=OPENAI_API_KEY."
+        )

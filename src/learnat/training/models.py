@@ -136,7 +136,7 @@ def load(checkpoint: str | Path, quantization: str | None = None) -> Policy:
     manifest = read_manifest(folder)
     style = PromptStyle(**manifest["prompt"])
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    dtype = dtype_named(manifest["dtype"])
+    dtype, source = dtype_named(manifest["dtype"]), source_of(folder)
     if manifest["kind"] == "adapter":
         from peft import PeftModel
 
@@ -148,12 +148,11 @@ def load(checkpoint: str | Path, quantization: str | None = None) -> Policy:
                 f"{folder} is an adapter over the model {base_model}, which cannot be had here: put its "
                 f"files back, or name where they are now as base_model in {folder / MANIFEST}."
             ) from error
-        source = _adapter_source(folder, base_model)
         model: nn.Module = PeftModel.from_pretrained(base, folder, adapter_name=SFT_ADAPTER, is_trainable=False)
     else:
         model = AutoModelForCausalLM.from_pretrained(folder, **_held(dtype, quantization))
         base_model = str(folder.resolve())
-        source = f"{hub.folder_identity(folder)}{quantization or ''}"
+        source += quantization or ""
     return Policy(
         name=manifest["model"],
         model=model,
@@ -167,9 +166,15 @@ def load(checkpoint: str | Path, quantization: str | None = None) -> Policy:
     )
 
 
-def _adapter_source(folder: Path, base_model: str) -> str:
-    """Identifies an adapter together with the weights under it, of which its folder holds the name alone."""
-    identity = hub.folder_identity(folder), hub.source_of(base_model)
+def source_of(folder: Path) -> str:
+    """Identifies a checkpoint's weights: an adapter's with those under it, of which its folder holds the name alone.
+
+    Raises ``LearnatError`` when ``folder`` is no checkpoint.
+    """
+    manifest = read_manifest(folder)
+    if manifest["kind"] != "adapter":
+        return hub.folder_identity(folder)
+    identity = hub.folder_identity(folder), hub.source_of(manifest["base_model"])
     return hashlib.sha256(repr(identity).encode()).hexdigest()
 
 
@@ -221,11 +226,8 @@ def export(policy: Policy, settings: Any, folder: Path, stage: str) -> None:
     (partial / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)
-    if policy.adapted:
-        assert policy.base_model is not None
-        policy.source = _adapter_source(folder, policy.base_model)
-    else:
-        policy.source = hub.folder_identity(folder)
+    policy.source = source_of(folder)
+    if not policy.adapted:
         # An adapter that is trained on top from now on is over these weights.
         policy.base_model = str(folder.resolve())
 

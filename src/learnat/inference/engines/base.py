@@ -101,6 +101,14 @@ class Completion:
     failure: str | None = None
 
 
+NO_ROOM = "prompt fills the context"
+
+
+def without_room(prompt_tokens: int) -> Completion:
+    """What there is after a prompt that the context has no token left for."""
+    return Completion("", prompt_tokens, 0, finished=False, failure=NO_ROOM)
+
+
 @dataclass(frozen=True)
 class Written:
     """``completion`` is the ``sample``-th one of the prompt at ``position`` among those that were given."""

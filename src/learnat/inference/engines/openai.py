@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from learnat.errors import LearnatError
 from learnat.inference.engines.base import Completion, Decoding, Prompt, Written
-from learnat.synthesis.checks import check_address, check_count, check_number
+from learnat.synthesis.checks import check_address, check_count, check_number, check_variable
 from learnat.synthesis.proposers.base import Unanswered
 from learnat.synthesis.proposers.cache import Reply, ReplyCache, cache_key
 from learnat.training.prompts import PromptStyle
@@ -64,6 +64,7 @@ class OpenAISettings:
 
     def __post_init__(self) -> None:
         check_address("engine.base_url", self.base_url)
+        check_variable("engine.api_key_env", self.api_key_env)
         check_count("engine.concurrency", self.concurrency)
         check_count("engine.attempts", self.attempts)
         check_number("engine.timeout_s", self.timeout_s, least=0.001)
@@ -89,7 +90,7 @@ class OpenAIEngine:
         self.name = f"openai:{settings.model}"
         # Not the address: the same model is often served elsewhere the next time.
         self.identity = json.dumps([self.name, sorted(settings.omit), dict(settings.extra_body)], sort_keys=True)
-        self._replies = ReplyCache(settings.cache) if settings.cache is not None else None
+        self._replies = ReplyCache(settings.cache, key="engine.cache") if settings.cache is not None else None
         self._client: ChatClient | None = None
         self._lock = threading.Lock()
         self._closed = threading.Event()

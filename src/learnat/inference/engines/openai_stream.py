@@ -14,7 +14,7 @@ import openai
 from learnat.synthesis.proposers.base import Unanswered
 from learnat.synthesis.proposers.cache import Reply
 from learnat.synthesis.proposers.chat_client import CONNECT_TIMEOUT_S, CONNECTION_FAILED
-from learnat.synthesis.proposers.chat_server import NO_CHOICES, Declined, Server
+from learnat.synthesis.proposers.chat_server import BODY_IS_NO_JSON, NO_CHOICES, Declined, Server, one_line
 
 RETRIES = 1
 """How often a call that cannot begin is sent again: somebody waits for it."""
@@ -41,8 +41,10 @@ def stream_reply(
                 return _read(chunks, on_text)
         except httpx.HTTPError as error:
             raise Unanswered([CONNECTION_FAILED]) from error
+        except (ValueError, RecursionError) as error:  # of a line that is no JSON, or not even UTF-8
+            raise Unanswered([BODY_IS_NO_JSON]) from error
         except openai.APIError as error:
-            outcome = server.outcome(error, [type(error).__name__])
+            outcome = server.outcome(error, [one_line(error.message)])
             if isinstance(outcome, Declined):
                 return outcome
             raise outcome from error
@@ -51,11 +53,16 @@ def stream_reply(
 def _read(chunks: Iterable[Any], on_text: Callable[[str], None]) -> Reply:
     text, finish_reason, usage = "", None, None
     for chunk in chunks:
-        usage = chunk.usage or usage
-        for choice in chunk.choices or ():
-            finish_reason = choice.finish_reason or finish_reason
-            if choice.delta is not None and choice.delta.content:
-                text += choice.delta.content
+        # The library hands on what a server sends, be it a chunk or not.
+        usage = getattr(chunk, "usage", None) or usage
+        for choice in getattr(chunk, "choices", None) or ():
+            delta = getattr(choice, "delta", None)
+            if delta is None:
+                continue
+            finish_reason = getattr(choice, "finish_reason", None) or finish_reason
+            content = getattr(delta, "content", None)
+            if isinstance(content, str) and content:
+                text += content
                 on_text(text)
     if finish_reason is None:
         raise Unanswered([CONNECTION_FAILED if text else NO_CHOICES])

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from learnat.errors import LearnatError
-from learnat.inference.engines.base import Completion, Decoding, Prompt, Written
+from learnat.inference.engines.base import Completion, Decoding, Prompt, Written, without_room
 from learnat.synthesis.checks import check_count, check_number
 from learnat.training.prompts import PromptStyle
 
@@ -63,7 +63,7 @@ class VllmEngine:
         from transformers import AutoTokenizer
 
         from learnat.inference.engines.chat_encoding import ChatEncoder
-        from learnat.training import hub, models
+        from learnat.training import models
 
         manifest = models.read_manifest(checkpoint)
         if manifest["quantization"] is not None:
@@ -72,7 +72,7 @@ class VllmEngine:
                 "hold otherwise: use engine=transformers."
             )
         self.name = manifest["model"]
-        self.identity = f"vllm {hub.folder_identity(checkpoint)}"
+        self.identity = f"vllm {models.source_of(checkpoint)}"
         self.style = style
         self._vllm = vllm
         self._portion = settings.portion
@@ -101,7 +101,7 @@ class VllmEngine:
             fitting = [(i, sample) for i, sample in portion if len(encoded[i]) < self._context_length]
             for i, sample in portion:
                 if len(encoded[i]) >= self._context_length:
-                    yield Written(i, sample, Completion("", len(encoded[i]), 0, False))
+                    yield Written(i, sample, without_room(len(encoded[i])))
             outputs = self._llm.generate(
                 [{"prompt_token_ids": list(encoded[i])} for i, _ in fitting],
                 [self._parameters(prompts[i], len(encoded[i]), decoding, sample) for i, sample in fitting],

@@ -64,14 +64,16 @@ class ReplyCache:
     Args:
         path: the file; it and its folder are made if they are not there.
         busy_timeout_s: how long a call waits for another process's write.
+        key: the config key that the path is set by, for messages.
 
     Every method raises ``LearnatError`` for a file that is corrupt, not a reply cache, locked for too long or not
     writable.
     """
 
-    def __init__(self, path: str | Path, busy_timeout_s: float = 30.0) -> None:
+    def __init__(self, path: str | Path, busy_timeout_s: float = 30.0, key: str = "proposer.cache") -> None:
         self.path = Path(path)
         self.busy_timeout_s = busy_timeout_s
+        self._key = key
         self.hits = 0
         self.misses = 0
         self._lock = threading.Lock()
@@ -133,7 +135,7 @@ class ReplyCache:
         tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
         if tables and application != APPLICATION_ID:
             raise LearnatError(
-                f"{self.path} is a SQLite file, but not one of cached replies. Give another path (proposer.cache=PATH)."
+                f"{self.path} is a SQLite file, but not one of cached replies. Give another path ({self._key}=PATH)."
             )
         connection.execute("PRAGMA journal_mode = WAL")
         # In WAL mode a crash of the machine may lose the last replies, never the file.
@@ -146,9 +148,9 @@ class ReplyCache:
         if isinstance(error, Timeout) or (isinstance(error, sqlite3.OperationalError) and "locked" in str(error)):
             return (
                 f"{self.path}: the cache of replies was locked by another process for {self.busy_timeout_s:g} s. "
-                "End that process, or give another path (proposer.cache=PATH)."
+                f"End that process, or give another path ({self._key}=PATH)."
             )
         return (
             f"{self.path}: the cache of replies cannot be used ({error}). Move the file away, or give another path "
-            "(proposer.cache=PATH); replies that are not in the cache are asked for again."
+            f"({self._key}=PATH); replies that are not in the cache are asked for again."
         )

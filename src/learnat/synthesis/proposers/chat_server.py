@@ -81,12 +81,12 @@ class Server:
         if isinstance(error, openai.APIConnectionError):
             if isinstance(error.__cause__, (httpx.ConnectError, httpx.ConnectTimeout)):
                 return Unreachable(
-                    f"{self.base_url} cannot be reached ({_short(str(error.__cause__))}). Start the server there, or "
+                    f"{self.base_url} cannot be reached ({one_line(str(error.__cause__))}). Start the server there, or "
                     f"give another address ({self.group}.base_url=URL). {GOES_ON}"
                 )
             if isinstance(error.__cause__, (httpx.LocalProtocolError, httpx.UnsupportedProtocol)):
                 return LearnatError(
-                    f"No call can be sent to {self.base_url}: {_short(str(error.__cause__))}. {GOES_ON}"
+                    f"No call can be sent to {self.base_url}: {one_line(str(error.__cause__))}. {GOES_ON}"
                 )
             return Unanswered(failures)
         if not isinstance(error, openai.APIStatusError):
@@ -100,7 +100,7 @@ class Server:
             return Declined((*failures[:-1], PROMPT_TOO_LONG))
         if status == 400 and _FILTERED.search(text):
             return Declined((*failures[:-1], REFUSED))
-        return LearnatError(f"{self._refusal(status, _short(error.message))} {GOES_ON}")
+        return LearnatError(f"{self._refusal(status, one_line(error.message))} {GOES_ON}")
 
     def _refusal(self, status: int, message: str) -> str:
         if status in (401, 403):
@@ -122,7 +122,8 @@ class Server:
         )
 
 
-def _short(text: str) -> str:
+def one_line(text: str) -> str:
+    """What a server says, short enough for a message."""
     text = " ".join(text.split())
     return text if len(text) <= 300 else text[:300] + "…"
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from learnat.errors import LearnatError, nearest
 from learnat.sql.finality import FINALITIES
-from learnat.synthesis.checks import check_address, check_count, check_number
+from learnat.synthesis.checks import check_address, check_count, check_number, check_variable
 from learnat.synthesis.demonstrations import DemonstrationPool
 from learnat.synthesis.proposers.base import Proposal, Proposals, Proposer, Request, Unanswered
 from learnat.synthesis.proposers.cache import Reply, ReplyCache, cache_key
@@ -86,6 +86,7 @@ class OpenAIProposer(Proposer):
 
     def __post_init__(self) -> None:
         check_address("proposer.base_url", self.base_url)
+        check_variable("proposer.api_key_env", self.api_key_env)
         for key, known in (("response_format", tuple(RESPONSE_FORMATS)), ("final", FINALITIES)):
             if (value := getattr(self, key)) not in known:
                 raise LearnatError(f"proposer.{key}={value!r} is unknown. {nearest(str(value), known)}")
