@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf
 
 from learnat.errors import LearnatError
+from learnat.recipes.command_line import hydra_arguments
 from learnat.recipes.evaluate import evaluate
 from learnat.recipes.train import train
 
@@ -97,7 +99,13 @@ def test_a_finished_stage_is_read_instead_of_run_again(
     weights = (tmp_path / "checkpoints" / "sft" / "model.safetensors").read_bytes()
     capsys.readouterr()
     train(config(tmp_path, cache, "loss=sft"))
-    assert "sft: complete" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "sft: complete" in said
+    # What is suggested at the end is a command that works.
+    [command] = re.findall(r"Ask it something: python ask\.py (.*)", said)
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose("ask", hydra_arguments(shlex.split(command), ["explain"], ["database", "question"]))
+    assert Path(cfg.checkpoint) == tmp_path / "checkpoints" / "sft" and Path(cfg.database).is_file() and cfg.explain
     assert metrics(tmp_path) == before
     assert (tmp_path / "checkpoints" / "sft" / "model.safetensors").read_bytes() == weights
 

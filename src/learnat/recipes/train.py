@@ -29,6 +29,7 @@ from learnat.recipes.reference_pass import add_reference
 from learnat.recipes.scoring import Scorer
 from learnat.recipes.stages import Source, Stage, stages_of
 from learnat.recipes.start_checks import check_start
+from learnat.recipes.suggestion import ask_command
 from learnat.recipes.synthesize import ensure_trees
 from learnat.sql.execution import ExecutorPool
 from learnat.sql.gold_results import GoldResults
@@ -90,7 +91,8 @@ def train(cfg: DictConfig) -> None:
         scorer = Scorer(benchmark, cfg.data.eval_splits, engines, strategy, folder, pool, timeout_s, gold_results)
         if done != "untrained" or cfg.score_untrained:
             ranks.on_first(partial(scorer.score, done, policy))
-        for stage in stages_of(cfg):
+        stages = stages_of(cfg)
+        for stage in stages:
             source = searched
             if stage.is_preference and own is not None:
                 source = on_policy_source(cfg, own, console)
@@ -101,6 +103,9 @@ def train(cfg: DictConfig) -> None:
             ranks.on_first(partial(scorer.score, stage.name, policy))
         ranks.on_first(partial(scorer.report, f"Execution accuracy, %: {cfg.model.name}, {benchmark.name}"))
     _log_scores(scorer.metrics)
+    command = ask_command(folder / "checkpoints" / stages[-1].name, benchmark, cfg.data.eval_splits)
+    if command is not None:
+        console.print(f"Ask it something: {command}", markup=False, highlight=False)
 
 
 def _searched(cfg: DictConfig, given: Path | None, benchmark: Benchmark) -> Source:
