@@ -5,8 +5,9 @@
 Made-up databases with a schema of 1,500 tokens and 20 questions each, random weights, greedy decoding of a fixed number
 of tokens. Both sides sort and cut the prompts into the same batches. "Prefill" is the time that batches take to their
 first tokens, "decoding" the tokens a second after these, "questions/s" is for whole answers. Before that, made-up
-answers are fed to both sides, and their log-probs compared. KEY=VALUE arguments, which ``make bench`` gives to every
-script, are ignored.
+answers are fed to both sides, and their log-probs compared: in float32, which shows whether the same is computed, and
+on a GPU in bfloat16 as well, beside what bfloat16 itself is off. KEY=VALUE arguments, which ``make bench`` gives to
+every script, are ignored.
 """
 
 from __future__ import annotations
@@ -60,6 +61,15 @@ class Measured:
     whole_s: float
     size: int
     completions: Sequence[Completion]
+
+
+@dataclass(frozen=True)
+class Errors:
+    """The greatest differences of log-probs: of a token in nats, of a token and of an answer relatively."""
+
+    token: float
+    token_relative: float
+    answer_relative: float
 
 
 class PrefillClock:
@@ -133,15 +143,35 @@ def wait(device: torch.device) -> None:
         torch.cuda.synchronize()
 
 
-def logprob_errors(policy: Policy, rows: Sequence[Row], tokens: int) -> tuple[float, float]:
-    """The greatest relative errors of a made-up answer's log-prob and of a token's, cached against whole."""
+def logprob_errors(policy: Policy, rows: Sequence[Row], tokens: int) -> dict[str, Errors]:
+    """How far made-up answers' log-probs are from one another, by what is compared. Weights are as they were after."""
     rng, vocabulary = random.Random(1), policy.model.config.vocab_size
     answers = {row.prompt: [rng.randrange(FIRST_TOKEN, vocabulary) for _ in range(tokens)] for row in rows}
-    whole, cached = whole_logprobs(policy, answers), cached_logprobs(policy, rows, answers)
-    right = torch.stack([whole[row.prompt] for row in rows])
-    found = torch.stack([cached[row.prompt] for row in rows])
-    sums, each = found.sum(-1) / right.sum(-1) - 1, found / right - 1
-    return float(sums.abs().max()), float(each.abs().max())
+    held, found = policy.model.dtype, {}
+    for dtype in dict.fromkeys((held, torch.float32)):
+        cast(policy, dtype)
+        found[dtype] = whole_logprobs(policy, answers), cached_logprobs(policy, rows, answers)
+    cast(policy, held)
+    precise = found[torch.float32]
+    errors = {"float32: cached against whole": errors_of(precise[1], precise[0])}
+    if held != torch.float32:
+        name, (whole, cached) = str(held).removeprefix("torch."), found[held]
+        errors[f"{name}: cached against whole"] = errors_of(cached, whole)
+        errors[f"cached {name} against whole float32"] = errors_of(cached, precise[0])
+        errors[f"whole {name} against whole float32"] = errors_of(whole, precise[0])
+    return errors
+
+
+def cast(policy: Policy, dtype: torch.dtype) -> None:
+    """The weights alone: rotary frequencies are float32 in any case."""
+    for parameter in policy.model.parameters():
+        parameter.data = parameter.data.to(dtype)
+
+
+def errors_of(found: LogProbs, right: LogProbs) -> Errors:
+    answers = torch.stack([found[prompt] for prompt in right]).double(), torch.stack(list(right.values())).double()
+    each, sums = answers[0] - answers[1], answers[0].sum(-1) / answers[1].sum(-1) - 1
+    return Errors(float(each.abs().max()), float((each / answers[1]).abs().max()), float(sums.abs().max()))
 
 
 Answers = dict[tuple[int, ...], list[int]]
@@ -194,8 +224,10 @@ def main() -> None:
     rows = questions(args.databases, schema_tokens, policy.model.config.vocab_size)
     say("weights made")
     errors = attempt(partial(logprob_errors, policy, rows[:ROWS_CHECKED], args.tokens))
-    what = errors if isinstance(errors, str) else "{:.1e} for whole answers, {:.1e} for single tokens".format(*errors)
-    say(f"log-probs, cached against whole, relative error at most: {what}")
+    if isinstance(errors, str):
+        say(f"log-probs: {errors}")
+    else:
+        console.print(logprob_table(errors))
     title = f"Schemas of {schema_tokens} tokens, {QUESTIONS} questions each, answers of {args.tokens} tokens"
     table = Table(title=title)
     for name in ("batch", "side", "prefill s", "×", "decoding tokens/s", "×", "questions/s", "×", "equal texts"):
@@ -210,6 +242,15 @@ def main() -> None:
         for side, one in found.items():
             table.add_row(*cells(size, side, one, found["whole"], len(rows), args.tokens))
     console.print(table)
+
+
+def logprob_table(errors: dict[str, Errors]) -> Table:
+    table = Table(title=f"Log-probs of {ROWS_CHECKED} made-up answers, greatest differences")
+    for name in ("", "a token's, nats", "a token's, relative", "an answer's, relative"):
+        table.add_column(name, justify="right" if name else "left")
+    for what, one in errors.items():
+        table.add_row(what, *(f"{error:.1e}" for error in (one.token, one.token_relative, one.answer_relative)))
+    return table
 
 
 def told(one: Measured | str) -> str:

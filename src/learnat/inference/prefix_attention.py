@@ -12,12 +12,12 @@ the model's forward as ``key_values``.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from learnat.inference.prefix_groups import Group, Prefix, group_attention, scaled_scores, weighted
 from learnat.training.logprobs import causal_lm
 
 ATTENTION_NAME = "learnat_shared_prefix"
@@ -32,32 +32,6 @@ class KeyValues(Protocol):
     def attend(self, module: nn.Module, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
         """Query [b, H, T, D], key and value [b, H_kv, T, D] of the tokens that are new → [b, T, H, D]."""
         ...
-
-
-@dataclass(frozen=True)
-class Prefix:
-    """Keys and values of a shared beginning of P tokens: for each layer [H_kv, P, D]."""
-
-    keys: tuple[Tensor, ...]
-    values: tuple[Tensor, ...]
-
-    @property
-    def length(self) -> int:
-        return self.keys[0].shape[1]
-
-    @property
-    def size(self) -> int:
-        """In bytes."""
-        return sum(tensor.nbytes for tensor in (*self.keys, *self.values))
-
-
-@dataclass(frozen=True)
-class Group:
-    """The rows ``start`` to ``stop``, which begin with ``prefix``."""
-
-    start: int
-    stop: int
-    prefix: Prefix
 
 
 class PrefixRecorder:
@@ -83,11 +57,12 @@ class RowKeyValues:
     """
 
     def __init__(self, groups: Sequence[Group], rows: int, width: int) -> None:
-        self._groups = groups
+        self.groups = group_attention(groups)
         self._rows = rows
         self._width = width
         self._keys: list[Tensor] = []
         self._values: list[Tensor] = []
+        self._aimed_rows = slice(0, 0)
 
     def aim(self, rows: slice, columns: Tensor, seen: slice, mask: Tensor) -> None:
         """Let the next pass be about T new tokens in each of b rows.
@@ -97,30 +72,27 @@ class RowKeyValues:
             seen: the columns that any of them attends to.
             mask: [b, T, seen], whether a token attends to a column; each must attend to one at least.
         """
-        self._aimed_rows, self._columns, self._seen = rows, columns, seen
+        if rows != self._aimed_rows:
+            self._aimed_rows, self._aimed_groups = rows, self.groups.of_rows(rows)
+        self._columns, self._seen = columns, seen
         self._hidden = ~mask[:, None, None]
 
     def attend(self, module: nn.Module, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
-        own_keys, own_values = self._stored(int(module.layer_idx), key, value)  # type: ignore[arg-type]
+        layer = int(module.layer_idx)  # type: ignore[arg-type]
+        own_keys, own_values = self._stored(layer, key, value)
         b, heads, length, size = query.shape
-        groups = list(self._groups_in_sight())
-        if length > 1 and b == 1 and not groups:
+        if length > 1 and b == 1 and not self._aimed_groups.groups:
             # The scores of a long prompt alone are better never held; a single row has no padding.
             return causal_attention(module, query, key, value, scaling)
         kv_heads = key.shape[1]
         # Query heads that share a key head are further queries to it.
-        rows = query.reshape(b, kv_heads, -1, size)
-        scores = _scores(rows, own_keys, scaling).view(b, kv_heads, -1, length, own_keys.shape[2])
+        queries = query.reshape(b, kv_heads, -1, size)
+        scores = scaled_scores(queries, own_keys, scaling).view(b, kv_heads, -1, length, own_keys.shape[2])
         scores = scores.masked_fill_(self._hidden, -torch.inf).flatten(2, 3)
-        out, total = _weighted(scores, own_values)
-        for start, stop, prefix in groups:
-            layer = int(module.layer_idx)  # type: ignore[arg-type]
-            together = rows[start:stop].transpose(0, 1).reshape(1, kv_heads, -1, size)
-            scores = _scores(together, prefix.keys[layer][None], scaling)
-            part, part_total = _weighted(scores, prefix.values[layer][None])
-            part = part.view(kv_heads, stop - start, -1, size).transpose(0, 1)
-            share = torch.sigmoid(part_total.view(kv_heads, stop - start, -1, 1).transpose(0, 1) - total[start:stop])
-            out[start:stop] = torch.lerp(out[start:stop], part, share)
+        out, total = weighted(scores, own_values)
+        for start, stop, values, of_prefix in self._aimed_groups.parts(layer, queries, scaling):
+            share = torch.sigmoid(of_prefix - total[start:stop])
+            out[start:stop] = torch.lerp(out[start:stop], values, share)
         return out.to(query.dtype).view(b, heads, length, size).transpose(1, 2)
 
     def expanded(self, index: Tensor, groups: Sequence[Group], width: int) -> RowKeyValues:
@@ -132,15 +104,6 @@ class RowKeyValues:
                 rows[:, :, : self._width] = tensor[index]
                 others.append(rows)
         return wider
-
-    def _groups_in_sight(self) -> list[tuple[int, int, Prefix]]:
-        """The groups that the aimed rows belong to, with their rows' range among these."""
-        first, last = self._aimed_rows.start, self._aimed_rows.stop
-        return [
-            (max(group.start, first) - first, min(group.stop, last) - first, group.prefix)
-            for group in self._groups
-            if group.start < last and group.stop > first
-        ]
 
     def _stored(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """Keep the new tokens' keys and values; return those of all columns in sight."""
@@ -159,25 +122,6 @@ def causal_attention(module: nn.Module, query: Tensor, key: Tensor, value: Tenso
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
     return sdpa_attention_forward(module, query, key, value, None, scaling=scaling)[0]
-
-
-def _scores(query: Tensor, key: Tensor, scaling: float) -> Tensor:
-    """Scaled products [b, h, m, n] of [b, h, m, D] and [b, h, n, D], in float32 at least."""
-    b, h = query.shape[:2]
-    if query.is_cuda and query.dtype in (torch.bfloat16, torch.float16):
-        # Rounded to half precision, scores would be off in the second decimal.
-        products = torch.bmm(query.flatten(0, 1), key.flatten(0, 1).mT, out_dtype=torch.float32)
-        return products.mul_(scaling).view(b, h, *products.shape[1:])
-    precise = torch.promote_types(query.dtype, torch.float32)
-    return (query.to(precise) * scaling) @ key.to(precise).mT
-
-
-def _weighted(scores: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-    """The softmax-weighted values [b, h, m, D] and the log-sum-exp [b, h, m, 1] of ``scores``, which is overwritten."""
-    highest = scores.amax(-1, keepdim=True)
-    weights = scores.sub_(highest).exp_()
-    mass = weights.sum(-1, keepdim=True)
-    return (weights.to(value.dtype) @ value).to(mass.dtype) / mass, highest + mass.log()
 
 
 def shared_prefix_attention(

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 
 from learnat.inference.decoding import Row
-from learnat.inference.prefix_attention import Group, Prefix, PrefixRecorder, forward
+from learnat.inference.prefix_attention import PrefixRecorder, forward
+from learnat.inference.prefix_groups import Group, Prefix
 
 SHARERS = 4
 """Rows of a batch that must begin alike for their beginning, not being kept already, to be computed apart: every group

@@ -52,6 +52,7 @@ def complete_sharing(
     chosen, sources = [rows[i] for i in order], [places[rows[i].prompt] for i in order]
     logits, key_values = read_prompts(policy.model, prompts)
     step = DecodeStep(policy, prompts, key_values, sources, max(room))
+    del key_values  # the step has its own
     index = torch.tensor(sources, device=logits.device)
     limits = [room[i] for i in order]
     written, ends = _write(policy, step, logits[index], chosen, limits, decoding, stop, watch)
@@ -70,18 +71,21 @@ def read_prompts(model: object, prompts: SharedPrompts) -> tuple[Tensor, RowKeyV
     """
     heads, width = causal_lm(model).config.num_attention_heads, max(prompts.own)
     key_values = RowKeyValues(prompts.groups, len(prompts.ids), width)
-    logits = [_read(model, prompts, key_values, rows, width) for rows in _portions(prompts, SCORES // heads)]
+    # How many keys a token's scores are held of.
+    keys = list(map(len, prompts.ids)) if key_values.groups.holds_scores else prompts.own
+    portions = _portions(prompts.own, keys, SCORES // heads)
+    logits = [_read(model, prompts, key_values, rows, width) for rows in portions]
     return torch.cat(logits), key_values
 
 
-def _portions(prompts: SharedPrompts, scores: int) -> Iterator[slice]:
+def _portions(tokens: Sequence[int], keys: Sequence[int], scores: int) -> Iterator[slice]:
     """Neighbouring prompts to be read in one pass: one at least, others while a head has at most ``scores`` scores."""
     start = 0
-    while start < len(prompts.ids):
-        stop, own, whole = start, 0, 0
-        while stop < len(prompts.ids):
-            own, whole = max(own, prompts.own[stop]), max(whole, len(prompts.ids[stop]))
-            if stop > start and (stop + 1 - start) * own * whole > scores:
+    while start < len(tokens):
+        stop, most_tokens, most_keys = start, 0, 0
+        while stop < len(tokens):
+            most_tokens, most_keys = max(most_tokens, tokens[stop]), max(most_keys, keys[stop])
+            if stop > start and (stop + 1 - start) * most_tokens * most_keys > scores:
                 break
             stop += 1
         yield slice(start, stop)
