@@ -1,6 +1,6 @@
 """The shared-prefix cache in batched generation, beside transformers' own generate on the same prompts.
 
-    python benchmarks/prefix_cache.py [--shape 7b] [--databases 20] [--batch 64 256] [--seconds 180]
+    python benchmarks/prefix_cache.py [--shape 7b] [--databases 20] [--batch 64 256] [--seconds 180] [--out FOLDER]
 
 Made-up databases with a schema of 1,500 tokens and 20 questions each, random weights, greedy decoding of a fixed number
 of tokens. Both sides sort and cut the prompts into the same batches. "Prefill" is the time that batches take to their
@@ -20,6 +20,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
 
@@ -27,14 +28,12 @@ import torch
 from rich.console import Console
 from rich.table import Table
 from speed.clock import attempt, free
-from speed.report import heading, quiet
+from speed.report import append, heading, quiet
 from speed.shapes import SHAPES, Shape, random_model
+from speed.teacher_forcing import FIRST_TOKEN, logprob_errors, logprob_table
 
 from learnat.inference.decoding import Row
 from learnat.inference.engines.base import Completion, Decoding
-from learnat.inference.generate import prepare
-from learnat.inference.prefix_cache import PrefixCache, shared_prompts
-from learnat.inference.prefix_decoding import DecodeStep, read_prompts
 from learnat.inference.writer import BatchWriter
 from learnat.training.models import Policy
 from learnat.training.prompts import PromptStyle
@@ -42,9 +41,6 @@ from learnat.training.tokenizer import train_tokenizer
 
 SCHEMA, QUESTION, QUESTIONS = 1500, (30, 60), 20
 """Tokens of a schema, of a question (from, to), and questions of a database."""
-
-FIRST_TOKEN = 3
-"""The first id that is not a special token's."""
 
 ROWS_CHECKED = 8
 """Answers whose log-probs are compared."""
@@ -64,12 +60,17 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class Errors:
-    """The greatest differences of log-probs: of a token in nats, of a token and of an answer relatively."""
+class Result:
+    """One line of the CSV file. ``fitting``: rows of a batch that there was memory for; rates are per second."""
 
-    token: float
-    token_relative: float
-    answer_relative: float
+    batch: int
+    side: str
+    fitting: int = 0
+    prefill_s: float = 0.0
+    decoding_rate: float = 0.0
+    questions_rate: float = 0.0
+    equal_texts: str = "–"
+    error: str = ""
 
 
 class PrefillClock:
@@ -143,72 +144,6 @@ def wait(device: torch.device) -> None:
         torch.cuda.synchronize()
 
 
-def logprob_errors(policy: Policy, rows: Sequence[Row], tokens: int) -> dict[str, Errors]:
-    """How far made-up answers' log-probs are from one another, by what is compared. Weights are as they were after."""
-    rng, vocabulary = random.Random(1), policy.model.config.vocab_size
-    answers = {row.prompt: [rng.randrange(FIRST_TOKEN, vocabulary) for _ in range(tokens)] for row in rows}
-    held, found = policy.model.dtype, {}
-    for dtype in dict.fromkeys((held, torch.float32)):
-        cast(policy, dtype)
-        found[dtype] = whole_logprobs(policy, answers), cached_logprobs(policy, rows, answers)
-    cast(policy, held)
-    precise = found[torch.float32]
-    errors = {"float32: cached against whole": errors_of(precise[1], precise[0])}
-    if held != torch.float32:
-        name, (whole, cached) = str(held).removeprefix("torch."), found[held]
-        errors[f"{name}: cached against whole"] = errors_of(cached, whole)
-        errors[f"cached {name} against whole float32"] = errors_of(cached, precise[0])
-        errors[f"whole {name} against whole float32"] = errors_of(whole, precise[0])
-    return errors
-
-
-def cast(policy: Policy, dtype: torch.dtype) -> None:
-    """The weights alone: rotary frequencies are float32 in any case."""
-    for parameter in policy.model.parameters():
-        parameter.data = parameter.data.to(dtype)
-
-
-def errors_of(found: LogProbs, right: LogProbs) -> Errors:
-    answers = torch.stack([found[prompt] for prompt in right]).double(), torch.stack(list(right.values())).double()
-    each, sums = answers[0] - answers[1], answers[0].sum(-1) / answers[1].sum(-1) - 1
-    return Errors(float(each.abs().max()), float((each / answers[1]).abs().max()), float(sums.abs().max()))
-
-
-Answers = dict[tuple[int, ...], list[int]]
-LogProbs = dict[tuple[int, ...], torch.Tensor]
-"""Of each prompt's answer, token by token."""
-
-
-@torch.inference_mode()
-def whole_logprobs(policy: Policy, answers: Answers) -> LogProbs:
-    """By one pass over prompt and answer, one sequence at a time."""
-    prepare(policy, policy.model.device.type)
-    found = {}
-    for prompt, answer in answers.items():
-        ids = torch.tensor([[*prompt, *answer]], device=policy.model.device)
-        output = policy.model(input_ids=ids, use_cache=False, logits_to_keep=len(answer) + 1)
-        logprobs = output.logits[0, :-1].float().log_softmax(-1)
-        found[prompt] = logprobs.gather(-1, ids[0, -len(answer) :, None])[:, 0]
-    return found
-
-
-@torch.inference_mode()
-def cached_logprobs(policy: Policy, rows: Sequence[Row], answers: Answers) -> LogProbs:
-    """By the steps that decoding takes, all rows together."""
-    writer = BatchWriter(policy, len(rows), policy.model.device.type)
-    writer.start()
-    prompts = shared_prompts(rows, PrefixCache(), policy.model)
-    given = torch.tensor([answers[prompt] for prompt in prompts.ids], device=policy.model.device)
-    logits, key_values = read_prompts(policy.model, prompts)
-    step = DecodeStep(policy, prompts, key_values, range(len(prompts.ids)), given.shape[1])
-    logprobs = []
-    for tokens in given.T:
-        logprobs.append(logits.log_softmax(-1).gather(-1, tokens[:, None])[:, 0])
-        logits = step(tokens)
-    writer.release()
-    return dict(zip(prompts.ids, torch.stack(logprobs, dim=1), strict=True))
-
-
 def main() -> None:
     args, begun = arguments(), time.monotonic()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -228,6 +163,8 @@ def main() -> None:
         say(f"log-probs: {errors}")
     else:
         console.print(logprob_table(errors))
+        for error in errors if args.out else ():
+            append(args.out / "logprobs.csv", error)
     title = f"Schemas of {schema_tokens} tokens, {QUESTIONS} questions each, answers of {args.tokens} tokens"
     table = Table(title=title)
     for name in ("batch", "side", "prefill s", "×", "decoding tokens/s", "×", "questions/s", "×", "equal texts"):
@@ -239,45 +176,44 @@ def main() -> None:
             found[side] = NO_TIME if over else attempt(partial(measure, policy, rows, args.tokens, size, shared))
             free(compiled=False)
             say(f"batch {size}, {side}: {told(found[side])}")
-        for side, one in found.items():
-            table.add_row(*cells(size, side, one, found["whole"], len(rows), args.tokens))
+        results = {side: result(size, side, one, found["whole"], args.tokens) for side, one in found.items()}
+        for one in results.values():
+            table.add_row(*cells(one, results["whole"]))
+            if args.out:
+                append(args.out / "throughput.csv", one)
     console.print(table)
-
-
-def logprob_table(errors: dict[str, Errors]) -> Table:
-    table = Table(title=f"Log-probs of {ROWS_CHECKED} made-up answers, greatest differences")
-    for name in ("", "a token's, nats", "a token's, relative", "an answer's, relative"):
-        table.add_column(name, justify="right" if name else "left")
-    for what, one in errors.items():
-        table.add_row(what, *(f"{error:.1e}" for error in (one.token, one.token_relative, one.answer_relative)))
-    return table
 
 
 def told(one: Measured | str) -> str:
     return one if isinstance(one, str) else f"{one.prefill_s:.1f} s to first tokens, {one.whole_s:.1f} s in all"
 
 
-def cells(size: int, side: str, one: Measured | str, base: Measured | str, questions: int, tokens: int) -> list[str]:
+def result(batch: int, side: str, one: Measured | str, base: Measured | str, tokens: int) -> Result:
     if isinstance(one, str):
-        return [str(size), side, one]
-    decoding = _decoding(one, questions, tokens)
-    values = [f"{one.prefill_s:.3f}", f"{decoding:,.0f}", f"{questions / one.whole_s:.1f}"]
-    ratios, equal = ["–"] * 3, "–"
+        return Result(batch, side, error=one)
+    questions = len(one.completions)
+    alike = "–"
     if isinstance(base, Measured):
+        equal = sum(a.text == b.text for a, b in zip(one.completions, base.completions, strict=True))
+        alike = f"{equal}/{questions}"
+    decoding = questions * (tokens - 1) / (one.whole_s - one.prefill_s)
+    return Result(batch, side, one.size, one.prefill_s, decoding, questions / one.whole_s, alike)
+
+
+def cells(one: Result, base: Result) -> list[str]:
+    if one.error:
+        return [str(one.batch), one.side, one.error]
+    values = [f"{one.prefill_s:.3f}", f"{one.decoding_rate:,.0f}", f"{one.questions_rate:.1f}"]
+    ratios = ["–"] * 3
+    if not base.error:
         faster = (
             base.prefill_s / one.prefill_s,
-            decoding / _decoding(base, questions, tokens),
-            base.whole_s / one.whole_s,
+            one.decoding_rate / base.decoding_rate,
+            one.questions_rate / base.questions_rate,
         )
         ratios = [f"{ratio:.2f}" for ratio in faster]
-        equal = f"{sum(a.text == b.text for a, b in zip(one.completions, base.completions, strict=True))}/{questions}"
-    batch = str(size) if one.size == size else f"{size} → {one.size}"
-    return [batch, side, *(cell for pair in zip(values, ratios, strict=True) for cell in pair), equal]
-
-
-def _decoding(one: Measured, questions: int, tokens: int) -> float:
-    """Tokens a second after the first ones."""
-    return questions * (tokens - 1) / (one.whole_s - one.prefill_s)
+    batch = str(one.batch) if one.fitting == one.batch else f"{one.batch} → {one.fitting}"
+    return [batch, one.side, *(cell for pair in zip(values, ratios, strict=True) for cell in pair), one.equal_texts]
 
 
 def arguments() -> argparse.Namespace:
@@ -289,6 +225,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--tokens", type=int, default=64, help="tokens of an answer, 2 at least")
     limit = 180 if on_gpu else math.inf
     parser.add_argument("--seconds", type=float, default=limit, help="no side is measured that starts after this long")
+    parser.add_argument("--out", type=Path, help="folder to add CSV files to")
     parser.add_argument("ignored", nargs="*", metavar="KEY=VALUE")
     return parser.parse_args()
 

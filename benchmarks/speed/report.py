@@ -11,10 +11,14 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from rich.console import Console
 from rich.table import Table
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 LIBRARIES = ("torch", "transformers", "trl", "peft", "lightning")
 
@@ -89,19 +93,12 @@ class Report:
         self.unit, self.baseline = unit, baseline
         self.console = Console(width=190)
         self._path = out / f"{name}.csv" if out is not None else None
-        if out is not None:
-            out.mkdir(parents=True, exist_ok=True)
 
     def add(self, row: Row) -> None:
         """Keep and print ``row``; it is on disk at once, since the next setting may end the process."""
         self.rows.append(row)
         if self._path is not None:
-            new = not self._path.exists()
-            with self._path.open("a", newline="") as file:
-                writer = csv.DictWriter(file, [field.name for field in fields(Row)])
-                if new:
-                    writer.writeheader()
-                writer.writerow({k: f"{v:.5g}" if isinstance(v, float) else v for k, v in asdict(row).items()})
+            append(self._path, row)
         said = row.error or f"{row.rate:.2f} {self.unit}/s, {row.seconds:.3f} s a step, {row.peak_gib:.1f} GiB"
         passed = f"[{time.monotonic() - self._started:.0f} s]"
         self.console.print(f"{passed} {row.case} {row.side} {row.variant}: {said}", markup=False, highlight=False)
@@ -132,6 +129,17 @@ class Report:
         numbers = [f"{r.items:.0f}", f"{r.fed_tokens:,.0f}", f"{r.real_tokens:,.0f}", saved, f"{r.seconds:.3f}"]
         numbers += [f"{r.spread:.1%}", f"{r.rate:.2f}", *times, f"{r.mfu:.3f}", f"{r.peak_gib:.1f}"]
         return [r.case, r.side, r.variant, *numbers]
+
+
+def append(path: Path, row: DataclassInstance) -> None:
+    """Add a line to a CSV file, which begins with the names of the fields."""
+    new = not path.exists()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", newline="") as file:
+        writer = csv.DictWriter(file, [field.name for field in fields(row)])
+        if new:
+            writer.writeheader()
+        writer.writerow({k: f"{v:.5g}" if isinstance(v, float) else v for k, v in asdict(row).items()})
 
 
 def heading(device: torch.device) -> str:

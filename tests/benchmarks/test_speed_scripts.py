@@ -26,9 +26,13 @@ def run(script: str, *arguments: str) -> str:
     return done.stdout
 
 
-def rows(path: Path) -> list[dict[str, str]]:
+def lines(path: Path) -> list[dict[str, str]]:
     with path.open(newline="") as file:
-        found = list(csv.DictReader(file))
+        return list(csv.DictReader(file))
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    found = lines(path)
     assert all(not row["error"] and float(row["rate"]) > 0 for row in found), found
     return found
 
@@ -53,8 +57,12 @@ def test_sft_on_tokenised_tries(tmp_path: Path) -> None:
     assert {row["side"] for row in rows(tmp_path / "sft.csv")} == {"packed", "padded"}
 
 
-def test_the_prefix_cache_beside_generate() -> None:
-    said = run("prefix_cache.py", "--shape", "tiny", "--databases", "1", "--tokens", "4")
+def test_the_prefix_cache_beside_generate(tmp_path: Path) -> None:
+    said = run("prefix_cache.py", "--shape", "tiny", "--databases", "1", "--tokens", "4", "--out", str(tmp_path))
     assert "20/20" in said  # equal texts
-    errors = re.findall(r"(\S+) for (?:whole answers|single tokens)", said)
-    assert len(errors) == 2 and max(map(float, errors)) < 1e-5
+    (errors,) = lines(tmp_path / "logprobs.csv")
+    assert errors.pop("compared") == "float32: cached against whole"
+    assert 0 < max(map(float, errors.values())) < 1e-5
+    sides = {row["side"]: row for row in lines(tmp_path / "throughput.csv")}
+    assert list(sides) == ["cached", "whole"]
+    assert all(float(row["questions_rate"]) > 0 and not row["error"] for row in sides.values())
