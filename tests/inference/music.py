@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from learnat.benchmarks.types import Database, Example
-from learnat.inference.engines.base import Completion, Decoding, Prompt, Written
+from learnat.inference.engines.base import Completion, Decoding, Engine, Prompt, Written
 from learnat.sql.schema import Column, ForeignKey, Schema, Table
 from learnat.training.prompts import PromptStyle
 
@@ -60,7 +60,7 @@ class Music:
         return Database(db_id, self._path, SCHEMA)
 
 
-class Scripted:
+class Scripted(Engine):
     """Stands for a model: writes what ``answer`` says to a chat and a sample, and keeps what it was asked."""
 
     name, style = "scripted", PromptStyle()

@@ -69,7 +69,7 @@ def test_a_step_without_semicolon_is_told_when_the_next_one_begins() -> None:
 # --- engines ---------------------------------------------------------------------------------------------------------
 
 
-class Typewriter:
+class Typewriter(StreamingEngine):
     """An engine that writes ``text``, letter by letter."""
 
     name = identity = "typewriter"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,32 @@ def test_the_policy_is_given_back_as_it_was(policy: Policy) -> None:
     assert not policy.model.training
     written.close()  # type: ignore[attr-defined]
     assert policy.model.training and policy.model.config._attn_implementation == "sdpa"
+
+
+def test_a_session_keeps_what_was_computed_of_prompts(policy: Policy) -> None:
+    prompts, decoding = chats(9), Decoding(8, temperature=1.0, seed=7)
+    engine = TransformersSettings(64, "cpu").over(policy)
+    policy.model.train()
+
+    def draw(samples: Sequence[int]) -> list[Written]:
+        return sorted(engine.generate(prompts, decoding, samples), key=lambda each: (each.position, each.sample))
+
+    def computed(written: Sequence[Written]) -> int:
+        return sum(each.completion.prompt_tokens - each.completion.cached_tokens for each in written)
+
+    apart = draw((0,)), draw((1,))
+    assert computed(apart[0]) == computed(apart[1])
+    with engine.session():
+        together = draw((0,)), draw((1,))
+        with engine.session():  # a strategy's within that of whoever calls it
+            draw((2,))
+        assert not policy.model.training
+    assert [each.completion.text for part in together for each in part] == [
+        each.completion.text for part in apart for each in part
+    ]
+    assert computed(together[0]) == computed(apart[0]) > computed(together[1]) > 0
+    assert policy.model.training and policy.model.config._attn_implementation == "sdpa"
+    assert computed(draw((0,))) == computed(apart[0])  # nothing is left of it
 
 
 def test_what_a_policy_needs(tmp_path: Path) -> None:

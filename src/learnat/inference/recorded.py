@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from learnat.errors import LearnatError
 from learnat.inference.engines.base import Completion, Decoding, Engine, Prompt, Written
 
 
-class RecordedEngine:
+class RecordedEngine(Engine):
     """``engine`` with a memory, a JSON-lines file: a stopped run goes on where it was, whatever its strategy.
 
     A completion is known by the model, the decoding, the prompt's text and the sample's index, so the file may hold
@@ -31,6 +32,9 @@ class RecordedEngine:
         self._path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         self._known = _read(path)
+
+    def session(self) -> AbstractContextManager[object]:
+        return self._engine.session()
 
     def close(self) -> None:
         self._engine.close()

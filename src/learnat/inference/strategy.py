@@ -106,10 +106,11 @@ class Strategy:
         questions = [Question(prompt, runner.address(each)) for prompt, each in zip(prompts, databases, strict=True)]
         # Those of a database one after the other, since an engine shares what their prompts begin with.
         order = sorted(range(len(examples)), key=lambda place: prompts[place].shared)
-        for start in range(0, len(order), QUESTIONS_AT_ONCE):
-            places = order[start : start + QUESTIONS_AT_ONCE]
-            vote = _Vote(self, Sampler(engine, self.decoding, runner, self.repair), [questions[i] for i in places])
-            yield from ((places[position], choice) for position, choice in vote.run(runner))
+        with engine.session():
+            for start in range(0, len(order), QUESTIONS_AT_ONCE):
+                places = order[start : start + QUESTIONS_AT_ONCE]
+                vote = _Vote(self, Sampler(engine, self.decoding, runner, self.repair), [questions[i] for i in places])
+                yield from ((places[position], choice) for position, choice in vote.run(runner))
 
 
 class _Vote:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
@@ -139,6 +140,13 @@ class Engine(Protocol):
         Raises ``LearnatError`` where the model cannot go on; what was yielded until then stands.
         """
         ...
+
+    def session(self) -> AbstractContextManager[object]:
+        """Calls within it go on with one another's prompts: what was computed of these is kept until it ends.
+
+        The model must not change meanwhile. A session within another one is a part of it.
+        """
+        return nullcontext()
 
     def close(self) -> None:
         """Let go of the model, or of the connection to it."""

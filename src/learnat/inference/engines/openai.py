@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from learnat.errors import LearnatError
-from learnat.inference.engines.base import Completion, Decoding, Prompt, Written
+from learnat.inference.engines.base import Completion, Decoding, Engine, Prompt, Written
 from learnat.synthesis.checks import check_address, check_count, check_number, check_variable
 from learnat.synthesis.proposers.base import Unanswered
 from learnat.synthesis.proposers.cache import Reply, ReplyCache, cache_key
@@ -77,7 +77,7 @@ class OpenAISettings:
         return OpenAIEngine(self, style)
 
 
-class OpenAIEngine:
+class OpenAIEngine(Engine):
     """Calls are made in the order of the prompts, ``concurrency`` at once, each for one text.
 
     A server ends a text *before* the stop string, and does not say whether it met that or the model's end token: texts

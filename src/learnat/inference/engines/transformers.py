@@ -11,7 +11,7 @@ from torch import Tensor
 
 from learnat.errors import LearnatError
 from learnat.inference.decoding import Row
-from learnat.inference.engines.base import Completion, Decoding, Prompt, Written
+from learnat.inference.engines.base import Completion, Decoding, Engine, Prompt, Written
 from learnat.inference.engines.chat_encoding import ChatEncoder
 from learnat.inference.generate import check_device
 from learnat.inference.writer import BatchWriter
@@ -49,7 +49,7 @@ class TransformersSettings:
         return TransformersEngine(policy, BatchWriter(policy, self.batch_size, self.device, self.shared_prefix))
 
 
-class TransformersEngine:
+class TransformersEngine(Engine):
     """Writes batches of texts, prompts that begin alike side by side, and of these the longest first."""
 
     def __init__(self, policy: Policy, writer: BatchWriter) -> None:
@@ -59,6 +59,22 @@ class TransformersEngine:
         self.style = policy.style
         self._writer = writer
         self._encoder = ChatEncoder(policy.tokenizer)
+        self._sessions = 0
+
+    @contextmanager
+    def session(self) -> Iterator[None]:
+        """The policy is the writer's meanwhile."""
+        was_training = self.policy.model.training
+        if not self._sessions:
+            self._writer.start()
+        self._sessions += 1
+        try:
+            yield
+        finally:
+            self._sessions -= 1
+            if not self._sessions:
+                self._writer.release()
+                self.policy.model.train(was_training)
 
     def close(self) -> None:
         """The policy stays with whoever gave it."""
@@ -66,7 +82,7 @@ class TransformersEngine:
     def generate(
         self, prompts: Sequence[Prompt], decoding: Decoding, samples: Sequence[int] = (0,)
     ) -> Iterator[Written]:
-        with self._writing():
+        with self.session():
             waiting = self._rows(prompts, decoding, samples)
             while waiting:
                 batch, waiting = waiting[: self._writer.size], waiting[self._writer.size :]
@@ -82,20 +98,9 @@ class TransformersEngine:
 
         end_tokens = self.policy.end_tokens
         [(_, _, row)] = self._rows([prompt], decoding, [0])
-        with self._writing():
+        with self.session():
             [completion] = self._writer.write([row], decoding, watch)
         return completion
-
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        """The policy is the writer's meanwhile."""
-        was_training = self.policy.model.training
-        self._writer.start()
-        try:
-            yield
-        finally:
-            self._writer.release()
-            self.policy.model.train(was_training)
 
     def _rows(
         self, prompts: Sequence[Prompt], decoding: Decoding, samples: Sequence[int]

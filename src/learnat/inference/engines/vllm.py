@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from learnat.errors import LearnatError
-from learnat.inference.engines.base import Completion, Decoding, Prompt, Written, without_room
+from learnat.inference.engines.base import Completion, Decoding, Engine, Prompt, Written, without_room
 from learnat.synthesis.checks import check_count, check_number
 from learnat.training.prompts import PromptStyle
 
@@ -56,7 +56,7 @@ class VllmSettings:
         return VllmEngine(vllm, self, Path(checkpoint), style)
 
 
-class VllmEngine:
+class VllmEngine(Engine):
     """``vllm`` is the module. Raises ``LearnatError`` for a checkpoint that vLLM cannot run as it was trained."""
 
     def __init__(self, vllm: Any, settings: VllmSettings, checkpoint: Path, style: PromptStyle) -> None:
