@@ -131,8 +131,10 @@ class Curves:
         questions = []
         for example in self.examples:
             database = self.benchmark.database(example.db_id)
-            questions.append(Question(strategy.prompt(engine.style, database, example), runner.address(database)))
-        samples = Sampler(engine, strategy.decoding, runner, strategy.repair).draw(questions, range(count))
+            questions.append(Question(strategy.prompt(engine.style, database, example), runner.place(database)))
+        samples = Sampler(engine, strategy.decoding, runner, strategy.repair).draw(
+            [(question, range(count)) for question in questions]
+        )
         return [self._drawn(pool, runner, *each) for each in zip(self.examples, questions, samples, strict=True)]
 
     def _drawn(
@@ -140,7 +142,7 @@ class Curves:
     ) -> Drawn:
         mode, agreed = self.benchmark.ex_mode, {}
         text = spider_gold_text(example.gold_sql) if mode == "spider_bag" else example.gold_sql
-        gold = pool.run(question.database, text)
+        gold = pool.run(question.place.address, text)
         verdicts = {
             each.best.sql: each.best.result is not None and equal(gold, each.best.result, mode, example.gold_sql)
             for each in samples

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from learnat.benchmarks.types import Database, Example
-from learnat.inference.engines.base import Completion, Decoding, Engine, Prompt, Written
+from learnat.inference.engines.base import Completion, Decoding, Engine, Prompt, Request, Written
 from learnat.sql.schema import Column, ForeignKey, Schema, Table
 from learnat.training.prompts import PromptStyle
 
@@ -70,13 +70,12 @@ class Scripted(Engine):
         self.asked: list[tuple[Prompt, int]] = []
         self._answer = answer
 
-    def generate(
-        self, prompts: Sequence[Prompt], decoding: Decoding, samples: Sequence[int] = (0,)
-    ) -> Iterator[Written]:
-        for position in reversed(range(len(prompts))):
-            for sample in samples:
-                self.asked.append((prompts[position], sample))
-                yield Written(position, sample, Completion(self._answer(prompts[position], sample), 10, 5, True))
+    def generate(self, requests: Sequence[Request], decoding: Decoding) -> Iterator[Written]:
+        for position in reversed(range(len(requests))):
+            prompt = requests[position].prompt
+            for sample in requests[position].samples:
+                self.asked.append((prompt, sample))
+                yield Written(position, sample, Completion(self._answer(prompt, sample), 10, 5, True))
 
     def close(self) -> None:
         pass

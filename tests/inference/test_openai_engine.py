@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import pytest
 
 from learnat.benchmarks.generated import GeneratedBenchmark
 from learnat.errors import LearnatError
-from learnat.inference.engines.base import Completion, Decoding, Message, Prompt
+from learnat.inference.engines.base import Completion, Decoding, Message, Prompt, Request
 from learnat.inference.engines.openai import OpenAIEngine, OpenAISettings
 from learnat.inference.prompts import question_prompt
 from learnat.synthesis.proposers.cache import Reply
@@ -110,10 +110,10 @@ def test_a_server_and_an_evaluation_that_are_killed_midway(server: ModelServer, 
 # --- faults ----------------------------------------------------------------------------------------------------------
 
 
-def prompts(count: int) -> list[Prompt]:
+def requests(count: int, samples: Sequence[int] = (0,)) -> list[Request]:
     """What the faulty server answers with the SQL that the prompt gives away."""
     texts = [f"May give away:\nSELECT {number}\n\nWhat is it?".replace("May", "may") for number in range(count)]
-    return [Prompt((Message("user", text),)) for text in texts]
+    return [Request(Prompt((Message("user", text),)), samples) for text in texts]
 
 
 def answered(number: int) -> Completion:
@@ -145,7 +145,7 @@ def engine_of() -> Iterator[Callable[..., tuple[OpenAIEngine, FaultyServer]]]:
 
 def texts(engine: OpenAIEngine, count: int) -> dict[int, Completion]:
     with closing(engine):
-        return {written.position: written.completion for written in engine.generate(prompts(count), Decoding())}
+        return {written.position: written.completion for written in engine.generate(requests(count), Decoding())}
 
 
 def test_what_fails_once_is_asked_again(engine_of: Any) -> None:
@@ -166,7 +166,7 @@ def test_what_gets_no_answer_is_left_open(engine_of: Any) -> None:
     engine, _ = engine_of("ok", "500", "wrong schema", concurrency=1)
     done: set[int] = set()
     with closing(engine), pytest.raises(LearnatError, match=r"2 of 4 calls got no answer \(.*http 500: 2.*asks again"):
-        done.update(written.position for written in engine.generate(prompts(4), Decoding()))
+        done.update(written.position for written in engine.generate(requests(4), Decoding()))
     assert done == {0, 3}
 
 
@@ -187,8 +187,8 @@ def test_samples_are_calls_of_their_own_and_come_from_the_cache_again(engine_of:
     for omitted, calls in (((), 6), (("seed", "top_p"), 6)):
         engine, server = engine_of(omit=omitted, cache=tmp_path / f"replies{len(omitted)}.sqlite", extra_body={"a": 1})
         with closing(engine):
-            written = list(engine.generate(prompts(2), decoding, range(3)))
-            again = list(engine.generate(prompts(2), decoding, range(3)))
+            written = list(engine.generate(requests(2, range(3)), decoding))
+            again = list(engine.generate(requests(2, range(3)), decoding))
         assert sorted((each.position, each.sample) for each in written) == [(i, n) for i in (0, 1) for n in range(3)]
         assert {*again} == {*written} and server.count == calls
         sent = server.bodies[0]
@@ -206,7 +206,7 @@ def test_a_cache_that_is_none_names_the_engines_key(engine_of: Any, tmp_path: Pa
 
 def test_an_answer_that_is_begun_is_the_assistants_last_message(engine_of: Any) -> None:
     engine, server = engine_of("429")
-    (prompt,) = prompts(1)
+    prompt = requests(1)[0].prompt
     with closing(engine):
         call = engine._call(Prompt(prompt.messages, begun="-- First?\n"), Decoding(), 0)
     assert call["messages"][-1] == {"role": "assistant", "content": "-- First?\n"} and len(call["messages"]) == 2

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from learnat.errors import LearnatError
-from learnat.inference.engines.base import Completion, Decoding, Message, Prompt, Written
+from learnat.inference.engines.base import Completion, Decoding, Message, Prompt, Request, Written
 from learnat.inference.recorded import RecordedEngine
 from tests.inference.music import Scripted
 
@@ -22,8 +22,11 @@ def scripted(identity: str = "scripted") -> Scripted:
     return Scripted(lambda prompt, sample: f"{prompt.messages[-1].content} {sample}\u2028", identity)
 
 
-def asked(engine: Scripted, path: Path, *arguments: object) -> dict[tuple[int, int], Completion]:
-    written = list(RecordedEngine(engine, path).generate(*arguments))  # type: ignore[arg-type]
+def asked(
+    engine: Scripted, path: Path, prompts: Sequence[Prompt], decoding: Decoding, samples: Sequence[int] = (0,)
+) -> dict[tuple[int, int], Completion]:
+    requests = [Request(prompt, samples) for prompt in prompts]
+    written = list(RecordedEngine(engine, path).generate(requests, decoding))
     found = {(each.position, each.sample): each.completion for each in written}
     assert len(found) == len(written)
     return found

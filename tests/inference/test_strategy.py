@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -121,6 +123,29 @@ def test_repaired_samples_vote(tmp_path: Path, pool: ExecutorPool) -> None:
     repaired = strategy(samples=3, temperature=1.0, early_stop=False, repair=Repair(1))
     (answer,) = answers(tmp_path, pool, engine, repaired, 1)
     assert (answer.votes, answer.samples, answer.calls) == (2, 3, 4)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_neither_early_stop_nor_other_questions_change_a_repaired_vote(
+    tmp_path: Path, pool: ExecutorPool, seed: int
+) -> None:
+    """Samples that go wrong alike are repaired in different ways, each in its own whatever else is drawn."""
+
+    def answer(prompt: Prompt, sample: int) -> str:
+        return random.Random(f"{seed} {sample} {prompt.digest}").choice([BROKEN, BROKEN, PROSE, RIGHT, WRONG, EMPTY])
+
+    found = {}
+    for early_stop, questions in itertools.product((True, False), (1, 8)):
+        how = strategy(samples=9, temperature=1.0, early_stop=early_stop, repair=Repair(2))
+        folder = tmp_path / f"{early_stop}{questions}"
+        folder.mkdir()
+        engine = Scripted(answer)
+        found[early_stop, questions] = answers(folder, pool, engine, how, questions)
+        repairs = [asked for asked in engine.asked if len(asked[0].messages) > 1]
+        assert len(repairs) > questions and len(set(repairs)) == len(repairs)
+    assert [each.sql for each in found[True, 8]] == [each.sql for each in found[False, 8]]
+    assert found[True, 1][0] == found[True, 8][0] and found[False, 1][0] == found[False, 8][0]
+    assert sum(each.calls for each in found[True, 8]) < sum(each.calls for each in found[False, 8])
 
 
 def test_a_failed_sample_wins_only_where_all_failed(tmp_path: Path, pool: ExecutorPool) -> None:

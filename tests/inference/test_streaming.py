@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from learnat.errors import LearnatError
-from learnat.inference.engines.base import Completion, Decoding, Message, Prompt, StreamingEngine, Written
+from learnat.inference.engines.base import Completion, Decoding, Message, Prompt, Request, StreamingEngine, Written
 from learnat.inference.engines.openai import OpenAIEngine, OpenAISettings
 from learnat.inference.engines.transformers import TransformersSettings
 from learnat.inference.parse import parse_answer
@@ -78,9 +78,7 @@ class Typewriter(StreamingEngine):
     def __init__(self, text: str) -> None:
         self.text = text
 
-    def generate(
-        self, prompts: Sequence[Prompt], decoding: Decoding, samples: Sequence[int] = (0,)
-    ) -> Iterator[Written]:
+    def generate(self, requests: Sequence[Request], decoding: Decoding) -> Iterator[Written]:
         yield Written(0, 0, Completion(self.text, 1, 1, True))
 
     def stream(self, prompt: Prompt, decoding: Decoding, on_text: Callable[[str], None]) -> Completion:
@@ -112,7 +110,7 @@ def test_the_whole_answer_decides(text: str, revised: bool) -> None:
 def test_a_policy_tells_its_text_token_by_token(shared_prefix: bool) -> None:
     text = "".join(map(step_text, STEPS[:1]))
     engine = TransformersSettings(device="cpu", shared_prefix=shared_prefix).over(counted_policy([text + END_TOKEN]))
-    [written] = engine.generate([PROMPT], Decoding(40))
+    [written] = engine.generate([Request(PROMPT)], Decoding(40))
     texts: list[str] = []
     with closing(engine):
         assert isinstance(engine, StreamingEngine)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from learnat.errors import LearnatError
-from learnat.inference.engines.base import Decoding, Message, Prompt, Written
+from learnat.inference.engines.base import Decoding, Message, Prompt, Request, Written
 from learnat.inference.engines.transformers import TransformersSettings
 from learnat.training.models import Policy
 from learnat.training.prompts import PromptStyle
@@ -32,8 +32,15 @@ def chats(count: int) -> list[Prompt]:
     return prompts
 
 
-def texts(engine_of: TransformersSettings, policy: Policy, *asked: object) -> dict[tuple[int, int], str]:
-    written: list[Written] = list(engine_of.over(policy).generate(*asked))  # type: ignore[arg-type]
+def texts(
+    settings: TransformersSettings,
+    policy: Policy,
+    prompts: Sequence[Prompt],
+    decoding: Decoding,
+    samples: Sequence[int],
+) -> dict[tuple[int, int], str]:
+    requests = [Request(prompt, samples) for prompt in prompts]
+    written = list(settings.over(policy).generate(requests, decoding))
     found = {(each.position, each.sample): each.completion.text for each in written}
     assert len(found) == len(written)
     return found
@@ -66,7 +73,8 @@ def test_greedy_samples_are_alike_and_chats_go_on(policy: Policy) -> None:
 
 def test_the_policy_is_given_back_as_it_was(policy: Policy) -> None:
     policy.model.train()
-    written = TransformersSettings(2, "cpu").over(policy).generate(chats(5), Decoding(4))
+    requests = [Request(prompt) for prompt in chats(5)]
+    written = TransformersSettings(2, "cpu").over(policy).generate(requests, Decoding(4))
     next(written)
     assert not policy.model.training
     written.close()  # type: ignore[attr-defined]
@@ -79,7 +87,8 @@ def test_a_session_keeps_what_was_computed_of_prompts(policy: Policy) -> None:
     policy.model.train()
 
     def draw(samples: Sequence[int]) -> list[Written]:
-        return sorted(engine.generate(prompts, decoding, samples), key=lambda each: (each.position, each.sample))
+        requests = [Request(prompt, samples) for prompt in prompts]
+        return sorted(engine.generate(requests, decoding), key=lambda each: (each.position, each.sample))
 
     def computed(written: Sequence[Written]) -> int:
         return sum(each.completion.prompt_tokens - each.completion.cached_tokens for each in written)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
 
 from learnat.errors import LearnatError
-from learnat.inference.engines.base import Completion, Decoding, Engine, Prompt, Written
+from learnat.inference.engines.base import Completion, Decoding, Engine, Prompt, Request, Written
 
 
 class RecordedEngine(Engine):
@@ -39,28 +38,31 @@ class RecordedEngine(Engine):
     def close(self) -> None:
         self._engine.close()
 
-    def generate(
-        self, prompts: Sequence[Prompt], decoding: Decoding, samples: Sequence[int] = (0,)
-    ) -> Iterator[Written]:
-        """As ``Engine.generate``, the known completions first. Equal prompts are asked once."""
-        positions: dict[str, list[int]] = defaultdict(list)
-        for position, prompt in enumerate(prompts):
-            positions[self._key(prompt, decoding)].append(position)
-        missing: dict[tuple[int, ...], list[str]] = defaultdict(list)
-        for key, places in positions.items():
+    def generate(self, requests: Sequence[Request], decoding: Decoding) -> Iterator[Written]:
+        """As ``Engine.generate``, the known completions first. What is requested several times is asked for once."""
+        prompts: dict[str, Prompt] = {}
+        places: dict[str, dict[int, list[int]]] = {}
+        for place, request in enumerate(requests):
+            key = self._key(request.prompt, decoding)
+            prompts[key] = request.prompt
+            for sample in request.samples:
+                places.setdefault(key, {}).setdefault(sample, []).append(place)
+        missing: dict[str, list[int]] = {}
+        for key, by_sample in places.items():
             of_prompt = self._known.get(key, {})
-            for sample in samples:
+            for sample, wanted in by_sample.items():
                 if sample in of_prompt:
-                    yield from (Written(place, sample, of_prompt[sample]) for place in places)
-            if absent := tuple(sample for sample in samples if sample not in of_prompt):
-                missing[absent].append(key)
-        for absent, keys in missing.items():
-            asked = [prompts[positions[key][0]] for key in keys]
-            for written in self._engine.generate(asked, decoding, absent):
-                key = keys[written.position]
-                if written.completion.failure is None:
-                    self._keep(key, written)
-                yield from (Written(place, written.sample, written.completion) for place in positions[key])
+                    yield from (Written(place, sample, of_prompt[sample]) for place in wanted)
+                else:
+                    missing.setdefault(key, []).append(sample)
+        if not missing:
+            return  # a local engine would make its model ready
+        keys = list(missing)
+        for written in self._engine.generate([Request(prompts[key], missing[key]) for key in keys], decoding):
+            key = keys[written.position]
+            if written.completion.failure is None:
+                self._keep(key, written)
+            yield from (Written(place, written.sample, written.completion) for place in places[key][written.sample])
 
     def _key(self, prompt: Prompt, decoding: Decoding) -> str:
         return hashlib.sha256(f"{self.identity}\n{decoding}\n{prompt.digest}".encode()).hexdigest()[:32]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
-from learnat.inference.candidates import Candidate, CandidateRunner, Cost, cost_of
-from learnat.inference.engines.base import Completion, Decoding, Engine, Prompt
+from learnat.inference.candidates import Candidate, CandidateRunner, Cost, Place, cost_of
+from learnat.inference.engines.base import Decoding, Engine, Prompt, Request
 from learnat.inference.repair import Repair, better
-from learnat.sql.execution import Address
 
 
 @dataclass(frozen=True)
@@ -17,17 +16,18 @@ class Question:
     """A prompt, and where its answers are executed."""
 
     prompt: Prompt
-    database: Address
+    place: Place
 
 
 @dataclass
 class Sample:
-    """The sample that a question was asked for: where its chat stands, and the best answer in it.
+    """The ``index``-th sample that a question was asked for: where its chat stands, and the best answer in it.
 
     ``cost`` is that of all its calls.
     """
 
     question: Question
+    index: int
     prompt: Prompt
     last: Candidate
     best: Candidate
@@ -43,45 +43,48 @@ class Sampler:
         self._runner = runner
         self._repair = repair
 
-    def draw(self, questions: Sequence[Question], samples: Sequence[int]) -> list[list[Sample]]:
-        """For each question its ``samples``, in their order."""
-        prompts = [question.prompt for question in questions]
-        written: dict[tuple[int, int], Completion] = {}
-        for each in self._engine.generate(prompts, self._decoding, samples):
-            written[each.position, each.sample] = each.completion
-        places = [(position, sample) for position in range(len(questions)) for sample in samples]
-        asked = [(questions[position].database, written[position, sample]) for position, sample in places]
+    def draw(self, asked: Sequence[tuple[Question, Sequence[int]]]) -> list[list[Sample]]:
+        """For each question those of its samples that are asked for, in their order.
+
+        A sample with its repairs is the same whatever is drawn beside it or before.
+        """
+        requests = [Request(question.prompt, samples) for question, samples in asked]
         drawn = [
-            Sample(questions[position], prompts[position], candidate, candidate, cost_of(candidate.completion))
-            for (position, _), candidate in zip(places, self._runner.run(asked), strict=True)
+            Sample(question, index, question.prompt, candidate, candidate, cost_of(candidate.completion))
+            for (question, index), candidate in zip(
+                [(question, index) for question, samples in asked for index in samples],
+                self._candidates(requests, [question.place for question, _ in asked]),
+                strict=True,
+            )
         ]
         for _ in range(self._repair.rounds):
             self._ask_again([sample for sample in drawn if self._repair.is_due(sample.last)])
-        size = len(samples)
-        return [drawn[start : start + size] for start in range(0, len(drawn), size)]
+        rest = iter(drawn)
+        return [list(islice(rest, len(samples))) for _, samples in asked]
 
     def _ask_again(self, due: Sequence[Sample]) -> None:
         for sample in due:
             sample.prompt = self._repair.prompt(sample.prompt, sample.last)
-        completions = self._completions([sample.prompt for sample in due])
-        asked = [(sample.question.database, each) for sample, each in zip(due, completions, strict=True)]
-        for sample, candidate in zip(due, self._runner.run(asked), strict=True):
+        # With an index of its own: samples that went wrong alike are to be repaired in different ways.
+        requests = [Request(sample.prompt, (sample.index,)) for sample in due]
+        candidates = self._candidates(requests, [sample.question.place for sample in due])
+        for sample, candidate in zip(due, candidates, strict=True):
             sample.last = candidate
             sample.best = better(sample.best, candidate)
             sample.cost += cost_of(candidate.completion)
 
-    def _completions(self, prompts: Sequence[Prompt]) -> list[Completion]:
-        """One for each prompt; those of equal prompts are different samples."""
-        seen: Counter[Prompt] = Counter()
-        by_sample: dict[int, list[int]] = defaultdict(list)
-        for place, prompt in enumerate(prompts):
-            by_sample[seen[prompt]].append(place)
-            seen[prompt] += 1
-        found: dict[int, Completion] = {}
-        for sample, places in by_sample.items():
-            for each in self._engine.generate([prompts[place] for place in places], self._decoding, (sample,)):
-                found[places[each.position]] = each.completion
-        return [found[place] for place in range(len(prompts))]
+    def _candidates(self, requests: Sequence[Request], places: Sequence[Place]) -> list[Candidate]:
+        """Of every request, executed at its place, one behind the other."""
+        written = {
+            (each.position, each.sample): each.completion for each in self._engine.generate(requests, self._decoding)
+        }
+        return self._runner.run(
+            [
+                (place, written[position, sample])
+                for position, (request, place) in enumerate(zip(requests, places, strict=True))
+                for sample in request.samples
+            ]
+        )
 
 
 def total_cost(samples: Iterable[Sample]) -> Cost:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -10,7 +9,7 @@ from learnat.benchmarks.types import Benchmark, Database, Example
 from learnat.errors import LearnatError
 from learnat.inference.candidates import Candidate, CandidateRunner, Cost, candidate_of, cost_of
 from learnat.inference.demonstrations import NearestDemonstrations
-from learnat.inference.engines.base import Decoding, Engine, Prompt
+from learnat.inference.engines.base import Decoding, Engine, Prompt, Request
 from learnat.inference.prompts import question_prompt
 from learnat.inference.repair import Repair
 from learnat.inference.sampling import Question, Sample, Sampler, total_cost
@@ -99,11 +98,11 @@ class Strategy:
         """
         prompts = [self.prompt(engine.style, *each) for each in zip(databases, examples, strict=True)]
         if not self.executes:
-            for written in engine.generate(prompts, self.decoding):
+            for written in engine.generate([Request(prompt) for prompt in prompts], self.decoding):
                 completion = written.completion
                 yield written.position, Choice(candidate_of(completion), cost_of(completion), 1, None)
             return
-        questions = [Question(prompt, runner.address(each)) for prompt, each in zip(prompts, databases, strict=True)]
+        questions = [Question(prompt, runner.place(each)) for prompt, each in zip(prompts, databases, strict=True)]
         # Those of a database one after the other, since an engine shares what their prompts begin with.
         order = sorted(range(len(examples)), key=lambda place: prompts[place].shared)
         with engine.session():
@@ -126,16 +125,14 @@ class _Vote:
         drawn: list[list[Sample]] = [[] for _ in self._questions]
         wanted = {place: self._wanted(ballot, 0) for place, ballot in enumerate(ballots)}
         while wanted:
-            # Questions that need the same samples are one request.
-            requests: dict[range, list[int]] = defaultdict(list)
-            for place, count in wanted.items():
-                requests[range(len(drawn[place]), len(drawn[place]) + count)].append(place)
-            for samples, places in requests.items():
-                new = self._sampler.draw([self._questions[place] for place in places], samples)
-                for place, of_question in zip(places, new, strict=True):
-                    drawn[place] += of_question
-                    for sample in of_question:
-                        ballots[place].add(sample.best)
+            asked = [
+                (self._questions[place], range(len(drawn[place]), len(drawn[place]) + count))
+                for place, count in wanted.items()
+            ]
+            for place, samples in zip(wanted, self._sampler.draw(asked), strict=True):
+                drawn[place] += samples
+                for sample in samples:
+                    ballots[place].add(sample.best)
             wanted = {place: self._wanted(ballots[place], len(drawn[place])) for place in wanted}
             for place in [place for place, count in wanted.items() if not count]:
                 del wanted[place]

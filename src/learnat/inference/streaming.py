@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from learnat.benchmarks.types import Database, Example
 from learnat.inference.candidates import CandidateRunner
-from learnat.inference.engines.base import Completion, Decoding, Engine, Prompt, StreamingEngine
+from learnat.inference.engines.base import Completion, Decoding, Engine, Prompt, Request, StreamingEngine
 from learnat.inference.parse import NO_SEMICOLON, Answer, parse_answer
 from learnat.inference.strategy import Strategy
 from learnat.synthesis.tree import Step
@@ -91,7 +91,7 @@ def stream_answer(engine: Engine, prompt: Prompt, decoding: Decoding, on_step: C
     if isinstance(engine, StreamingEngine):
         completion = engine.stream(prompt, decoding, on_text)
     else:
-        [written] = engine.generate([prompt], decoding)
+        [written] = engine.generate([Request(prompt)], decoding)
         completion = written.completion
     answer = parse_answer(completion.text)
     told = len(reader.steps)

@@ -111,8 +111,20 @@ def without_room(prompt_tokens: int) -> Completion:
 
 
 @dataclass(frozen=True)
+class Request:
+    """Which completions of a prompt are wanted.
+
+    ``samples`` are indices: (0, 1, 2) first and (3, 4) later are five different texts, and the same five as of
+    (0, 1, 2, 3, 4) at once, as far as the engine can repeat its draws. At temperature 0 all are alike.
+    """
+
+    prompt: Prompt
+    samples: Sequence[int] = (0,)
+
+
+@dataclass(frozen=True)
 class Written:
-    """``completion`` is the ``sample``-th one of the prompt at ``position`` among those that were given."""
+    """``completion`` is the ``sample``-th one of the request at ``position`` among those that were given."""
 
     position: int
     sample: int
@@ -129,13 +141,8 @@ class Engine(Protocol):
     style: PromptStyle
     """How prompts show a database."""
 
-    def generate(
-        self, prompts: Sequence[Prompt], decoding: Decoding, samples: Sequence[int] = (0,)
-    ) -> Iterator[Written]:
-        """Every one of ``samples`` of every prompt, in the order they are done in.
-
-        ``samples`` are indices: (0, 1, 2) first and (3, 4) later are five different texts of a prompt, and the same
-        five as of (0, 1, 2, 3, 4) at once, as far as the engine can repeat its draws. At temperature 0 all are alike.
+    def generate(self, requests: Sequence[Request], decoding: Decoding) -> Iterator[Written]:
+        """All that is requested, in the order it is done in.
 
         Raises ``LearnatError`` where the model cannot go on; what was yielded until then stands.
         """

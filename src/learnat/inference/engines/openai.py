@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from learnat.errors import LearnatError
-from learnat.inference.engines.base import Completion, Decoding, Engine, Prompt, Written
+from learnat.inference.engines.base import Completion, Decoding, Engine, Prompt, Request, Written
 from learnat.synthesis.checks import check_address, check_count, check_number, check_variable
 from learnat.synthesis.proposers.base import Unanswered
 from learnat.synthesis.proposers.cache import Reply, ReplyCache, cache_key
@@ -96,16 +96,14 @@ class OpenAIEngine(Engine):
         self._closed = threading.Event()
         self._waiting = False
 
-    def generate(
-        self, prompts: Sequence[Prompt], decoding: Decoding, samples: Sequence[int] = (0,)
-    ) -> Iterator[Written]:
+    def generate(self, requests: Sequence[Request], decoding: Decoding) -> Iterator[Written]:
+        asked = [(place, sample) for place, request in enumerate(requests) for sample in request.samples]
         failures: list[Unanswered] = []
         pool = ThreadPoolExecutor(self.settings.concurrency, thread_name_prefix="asking")
         try:
             futures = {
-                pool.submit(self._complete, prompt, decoding, sample): (position, sample)
-                for position, prompt in enumerate(prompts)
-                for sample in samples
+                pool.submit(self._complete, requests[place].prompt, decoding, sample): (place, sample)
+                for place, sample in asked
             }
             for future in as_completed(futures):
                 try:
@@ -121,7 +119,7 @@ class OpenAIEngine(Engine):
             reasons = Counter(reason for error in failures for reason in error.reasons)
             told = ", ".join(f"{reason}: {count}" for reason, count in reasons.most_common())
             raise LearnatError(
-                f"{len(failures)} of {len(prompts) * len(samples)} calls got no answer ({told}). What is done is kept: "
+                f"{len(failures)} of {len(asked)} calls got no answer ({told}). What is done is kept: "
                 "the same command asks again for the others."
             )
 

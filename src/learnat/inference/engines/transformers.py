@@ -11,7 +11,7 @@ from torch import Tensor
 
 from learnat.errors import LearnatError
 from learnat.inference.decoding import Row
-from learnat.inference.engines.base import Completion, Decoding, Engine, Prompt, Written
+from learnat.inference.engines.base import Completion, Decoding, Engine, Prompt, Request, Written
 from learnat.inference.engines.chat_encoding import ChatEncoder
 from learnat.inference.generate import check_device
 from learnat.inference.writer import BatchWriter
@@ -79,11 +79,9 @@ class TransformersEngine(Engine):
     def close(self) -> None:
         """The policy stays with whoever gave it."""
 
-    def generate(
-        self, prompts: Sequence[Prompt], decoding: Decoding, samples: Sequence[int] = (0,)
-    ) -> Iterator[Written]:
+    def generate(self, requests: Sequence[Request], decoding: Decoding) -> Iterator[Written]:
         with self.session():
-            waiting = self._rows(prompts, decoding, samples)
+            waiting = self._rows(requests, decoding)
             while waiting:
                 batch, waiting = waiting[: self._writer.size], waiting[self._writer.size :]
                 completions = self._writer.write([row for _, _, row in batch], decoding)
@@ -97,16 +95,14 @@ class TransformersEngine(Engine):
             return False
 
         end_tokens = self.policy.end_tokens
-        [(_, _, row)] = self._rows([prompt], decoding, [0])
+        [(_, _, row)] = self._rows([Request(prompt)], decoding)
         with self.session():
             [completion] = self._writer.write([row], decoding, watch)
         return completion
 
-    def _rows(
-        self, prompts: Sequence[Prompt], decoding: Decoding, samples: Sequence[int]
-    ) -> list[tuple[int, int, Row]]:
+    def _rows(self, requests: Sequence[Request], decoding: Decoding) -> list[tuple[int, int, Row]]:
         """What is to be written, in this order: those of a longest prompt first, so that a lack of memory shows."""
-        encoded = [self._encoder.encode(prompt) for prompt in prompts]
+        encoded = [self._encoder.encode(request.prompt) for request in requests]
         longest: dict[tuple[int, ...], int] = {}
         for prompt in encoded:
             beginning = prompt.ids[: prompt.shared]
@@ -118,7 +114,7 @@ class TransformersEngine(Engine):
             return -longest[beginning], beginning, -len(prompt.ids)
 
         return [
-            (i, sample, Row(encoded[i].ids, decoding.sample_seed(prompts[i], sample), encoded[i].shared))
-            for i in sorted(range(len(prompts)), key=key)
-            for sample in samples
+            (i, sample, Row(encoded[i].ids, decoding.sample_seed(requests[i].prompt, sample), encoded[i].shared))
+            for i in sorted(range(len(requests)), key=key)
+            for sample in requests[i].samples
         ]

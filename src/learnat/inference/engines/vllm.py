@@ -6,7 +6,6 @@ that the other local engine uses; see https://docs.vllm.ai, "Offline Inference",
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from learnat.errors import LearnatError
-from learnat.inference.engines.base import Completion, Decoding, Engine, Prompt, Written, without_room
+from learnat.inference.engines.base import Completion, Decoding, Engine, Prompt, Request, Written, without_room
 from learnat.synthesis.checks import check_count, check_number
 from learnat.training.prompts import PromptStyle
 
@@ -91,11 +90,9 @@ class VllmEngine(Engine):
             **adapter,
         )
 
-    def generate(
-        self, prompts: Sequence[Prompt], decoding: Decoding, samples: Sequence[int] = (0,)
-    ) -> Iterator[Written]:
-        wanted = list(itertools.product(range(len(prompts)), samples))
-        encoded = [self._encoder.encode(prompt).ids for prompt in prompts]
+    def generate(self, requests: Sequence[Request], decoding: Decoding) -> Iterator[Written]:
+        wanted = [(i, sample) for i, request in enumerate(requests) for sample in request.samples]
+        encoded = [self._encoder.encode(request.prompt).ids for request in requests]
         for start in range(0, len(wanted), self._portion):
             portion = wanted[start : start + self._portion]
             fitting = [(i, sample) for i, sample in portion if len(encoded[i]) < self._context_length]
@@ -104,7 +101,7 @@ class VllmEngine(Engine):
                     yield Written(i, sample, without_room(len(encoded[i])))
             outputs = self._llm.generate(
                 [{"prompt_token_ids": list(encoded[i])} for i, _ in fitting],
-                [self._parameters(prompts[i], len(encoded[i]), decoding, sample) for i, sample in fitting],
+                [self._parameters(requests[i].prompt, len(encoded[i]), decoding, sample) for i, sample in fitting],
                 lora_request=self._adapter,
                 use_tqdm=False,
             )
