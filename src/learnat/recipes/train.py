@@ -15,7 +15,7 @@ from typing import Any
 
 import lightning as L
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from rich.console import Console
 
 from learnat.benchmarks.types import Benchmark
@@ -25,9 +25,9 @@ from learnat.recipes.engines import own_engine
 from learnat.recipes.given_trees import check_trees, trees_record
 from learnat.recipes.on_policy import held_out, is_on_policy, on_policy_source, without_held_out
 from learnat.recipes.provenance import keep_settings, write_provenance
-from learnat.recipes.reference_pass import add_reference
 from learnat.recipes.scoring import Scorer
-from learnat.recipes.stages import Source, Stage, stages_of
+from learnat.recipes.stage_training import run_stage
+from learnat.recipes.stages import Source, stages_of
 from learnat.recipes.start_checks import check_start
 from learnat.recipes.suggestion import ask_command
 from learnat.recipes.synthesize import ensure_trees
@@ -35,17 +35,10 @@ from learnat.sql.execution import ExecutorPool
 from learnat.sql.gold_results import GoldResults
 from learnat.synthesis.tree import Step, read_trees
 from learnat.training import models, ranks
-from learnat.training.datamodule import DecompositionDataModule
-from learnat.training.encoding import PromptEncoder
 from learnat.training.models import Policy
-from learnat.training.modules import PolicyModule, PreferenceModule, SftModule
 from learnat.training.packing import Packing
-from learnat.training.preparation import finish_training, prepare_for_training
 from learnat.training.prompts import PromptStyle, example_text, step_text
-from learnat.training.resume import resume_file
 from learnat.training.selection import chosen_paths
-from learnat.training.sharding import FullySharded, gather
-from learnat.training.throughput import Throughput
 
 console = Console(soft_wrap=True, quiet=not ranks.is_first())
 
@@ -99,7 +92,7 @@ def train(cfg: DictConfig) -> None:
                 known["on_policy_trees"] = trees_record(source.trees)
                 ranks.on_first(partial(write_provenance, folder, cfg, **known))
             assert source is not None, "where no trees were searched, all stages learn on policy"
-            policy = _run_stage(cfg, stage, policy, source, packing)
+            policy = run_stage(cfg, stage, policy, source, packing, console)
             ranks.on_first(partial(scorer.score, stage.name, policy))
         ranks.on_first(partial(scorer.report, f"Execution accuracy, %: {cfg.model.name}, {benchmark.name}"))
     _log_scores(scorer.metrics)
@@ -139,85 +132,6 @@ def tokenizer_texts(benchmark: Benchmark, style: PromptStyle, split: str, trees:
             yield example_text(examples[tree.example_id])
             for path in chosen_paths(tree, 1):
                 yield from (step_text(Step(node.sub_question, node.sql)) for node in path)
-
-
-def _run_stage(cfg: DictConfig, stage: Stage, policy: Policy, source: Source, packing: Packing) -> Policy:
-    """The policy after ``stage``: read from the run folder when it is complete there, trained otherwise."""
-    checkpoint = Path(cfg.run_dir) / "checkpoints" / stage.name
-    if (checkpoint / models.MANIFEST).is_file():
-        console.print(f"{stage.name}: complete in {checkpoint.parent.parent.name}, read from there")
-        return models.load(checkpoint, cfg.model.quantization)
-    # Whatever was run or read before this stage, its new weights are the same, and the same on all ranks.
-    L.seed_everything(cfg.seed, verbose=False)
-    data = DecompositionDataModule(
-        make_trees=lambda: source.trees,
-        benchmark=source.benchmark,
-        split=source.split,
-        encoder=PromptEncoder(policy.tokenizer, policy.style),
-        packing=packing,
-        context_length=policy.context_length,
-        seed=cfg.seed,
-        paths=stage.loss.paths if not stage.is_preference else 1,
-        selection=instantiate(stage.loss.pairs),
-    )
-    data.setup()
-    console.print(f"{stage.name}: {data.summary()}")
-    folder = Path(cfg.run_dir) / stage.name
-    folder.mkdir(exist_ok=True)  # W&B looks for a git root there when it starts
-    trainer: L.Trainer = instantiate(
-        cfg.trainer,
-        max_epochs=stage.optim.epochs,
-        default_root_dir=str(folder),
-        logger=instantiate(cfg.logger, save_dir=str(folder), prefix=stage.name),
-        callbacks=list(instantiate(cfg.callbacks).values()),
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-    prepare_for_training(policy, cfg.model, stage.name, trainer.strategy.root_device)
-    if isinstance(trainer.strategy, FullySharded):
-        trainer.strategy.shard(policy.model)
-    if stage.is_preference:
-        add_reference(cfg, stage.name, policy, data, trainer, console)
-    total_steps = stage.optim.epochs * len(data.train_dataloader())
-    if cfg.trainer.max_steps >= 0:
-        total_steps = min(total_steps, cfg.trainer.max_steps)
-    ranks.on_first(partial(_keep_metrics, folder))
-    for logger in trainer.loggers:
-        logger.log_hyperparams({"config": OmegaConf.to_container(cfg)})
-    try:
-        trainer.fit(_module(stage, policy, total_steps), datamodule=data, ckpt_path=resume_file(folder))
-    except SystemExit:
-        # Lightning turns Ctrl-C into exit code 1; whoever started the run is to see that it was interrupted.
-        if trainer.interrupted:
-            raise KeyboardInterrupt from None
-        raise
-    for callback in trainer.callbacks:
-        if isinstance(callback, Throughput):
-            console.print(f"{stage.name}: {callback.summary()}")
-    if isinstance(trainer.strategy, FullySharded):
-        gather(policy.model)
-    finish_training(policy, cfg.model)
-    ranks.on_first(partial(models.export, policy, cfg.model, checkpoint, stage.name))
-    # A model that was sharded cannot run outside of its trainer any more.
-    return models.load(checkpoint, cfg.model.quantization) if isinstance(trainer.strategy, FullySharded) else policy
-
-
-def _keep_metrics(folder: Path) -> None:
-    """Set the curve of an earlier, stopped attempt aside: the CSV logger would delete it."""
-    for path in folder.glob("**/metrics.csv"):
-        path.rename(path.with_name(f"metrics-{int(path.stat().st_mtime)}.csv"))
-
-
-def _module(stage: Stage, policy: Policy, total_steps: int) -> PolicyModule:
-    kind: Any = PreferenceModule if stage.is_preference else SftModule
-    return kind(
-        policy.model,
-        instantiate(stage.loss.objective),
-        optimizer=instantiate(stage.optim.optimizer),
-        schedule=instantiate(stage.optim.schedule),
-        gradient_clip=stage.optim.gradient_clip,
-        total_steps=total_steps,
-    )
 
 
 def _log_scores(metrics: dict[str, dict[str, Any]]) -> None:
