@@ -104,7 +104,7 @@ def test_one_learning_rate_stands_for_those_of_adapters_and_full_fine_tuning(sta
 
 @functools.cache
 def sources() -> tuple[ast.AST, ...]:
-    paths = [*ROOT.glob("*.py"), *(ROOT / "src").rglob("*.py")]
+    paths = [*ROOT.glob("*.py"), *(ROOT / "src").rglob("*.py"), *(ROOT / "experiments").rglob("*.py")]
     return tuple(node for path in paths for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
 
 

@@ -61,8 +61,8 @@ class RetrievedSchema:
     """The columns most similar to question and evidence, their tables, and the keys and tables that join them.
 
     A column is described by the names of its table and itself, its description and its sample values (as many as
-    ``data.samples`` reads). Similarity is the cosine of TF-IDF vectors over 3 to 5 characters inside words: on Spider
-    and BIRD dev these find more of gold's columns than words do, by TF-IDF or by BM25 (experiments/calls).
+    ``data.samples`` reads). Similarity is the cosine of TF-IDF vectors over 3 to 5 characters inside words, so that
+    another form of a word still meets a name. What that finds of gold's columns: experiments/calls.
 
     Args:
         columns: how many are retrieved; what joins them comes on top.

@@ -39,7 +39,7 @@ def evaluate(cfg: DictConfig) -> None:
     if cfg.checkpoint is not None and cfg.predictions is not None:
         raise LearnatError("Give what to score: checkpoint=FOLDER (asks a model) or predictions=FILE, and not both.")
     folder, split = Path(cfg.run_dir), cfg.data.split
-    _check_engine(split, cfg.execute_on)
+    check_execute_on(split, cfg.execute_on)
     benchmark: Benchmark = instantiate(cfg.data.benchmark)
     measuring = Measuring(cfg, benchmark, console)
     # Read before a model is asked: a mistake in this file should not cost its answers.
@@ -65,7 +65,8 @@ def evaluate(cfg: DictConfig) -> None:
     report(folder, stage, split, scores, comparison, cfg.compare_with, console)
 
 
-def _check_engine(split: str, execute_on: str | None) -> None:
+def check_execute_on(split: str, execute_on: str | None) -> None:
+    """Raise ``LearnatError`` where queries of ``split`` cannot run on ``execute_on``, or it holds a password."""
     if execute_on is None and split.endswith("_postgresql"):
         raise LearnatError(
             f"The queries of split {split!r} are PostgreSQL's: name a server that holds the databases, with "
