@@ -197,6 +197,28 @@ def test_samples_are_calls_of_their_own_and_come_from_the_cache_again(engine_of:
         assert len({body.get("seed") for body in server.bodies}) == (1 if omitted else 6)
 
 
+def test_top_p_is_sent_also_where_it_cuts_nothing_off(engine_of: Any, tmp_path: Path) -> None:
+    """A server takes what a call leaves out from the model's own defaults, which are another decoding."""
+    cache = tmp_path / "replies.sqlite"
+    (prompt,) = prompts(1)
+    without, _ = engine_of(omit=("seed", "top_p"), cache=cache)
+    texts(without, 1)
+    engine, server = engine_of(cache=cache)
+    texts(engine, 1)
+    assert [body["top_p"] for body in server.bodies] == [1.0], "the reply to the call without it is another call's"
+    assert "top_p" not in without._call(prompt, Decoding(), 0)
+
+
+@pytest.mark.parametrize(
+    ("fault", "way_out"),
+    [("no top_p", r"Leave top_p out: engine\.omit=\[seed,top_p\]"), ("no logprobs", r"conf/engine/openai\.yaml says")],
+)
+def test_a_parameter_that_a_server_refuses_can_be_left_out(engine_of: Any, fault: str, way_out: str) -> None:
+    engine, _ = engine_of(*[fault] * 4)
+    with pytest.raises(LearnatError, match=rf"refused a call to 'm' \(http 400.*Unsupported parameter.*{way_out}"):
+        texts(engine, 4)
+
+
 def test_a_cache_that_is_none_names_the_engines_key(engine_of: Any, tmp_path: Path) -> None:
     (tmp_path / "replies.sqlite").write_text("no database")
     engine, _ = engine_of(cache=tmp_path / "replies.sqlite")
