@@ -151,7 +151,7 @@ def read_response(content: bytes) -> Reply | str:
     message = choice.get("message") if isinstance(choice, dict) else None
     if not isinstance(choice, dict) or not isinstance(message, dict):
         return NO_CHOICES
-    text = _text(message.get("content"))
+    text = message_text(message.get("content"))
     finish_reason = choice.get("finish_reason")
     if not text and message.get("refusal"):
         finish_reason = "content_filter"
@@ -168,11 +168,17 @@ def read_response(content: bytes) -> Reply | str:
     )
 
 
-def _text(content: Any) -> str:
-    """The text of a message: a string, or the texts among a list of parts. Halves of surrogate pairs are replaced."""
+def message_text(content: Any) -> str:
+    """The text of a message: a string, or the texts among a list of parts.
+
+    The halves of a surrogate pair that came apart are joined, and one that is alone is replaced: UTF-8 has no such.
+    """
     if isinstance(content, list):
         content = "".join(str(part.get("text") or "") for part in content if isinstance(part, dict))
-    return content.encode("utf-8", "replace").decode("utf-8") if isinstance(content, str) else ""
+    if not isinstance(content, str):
+        return ""
+    joined = content.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+    return joined.encode("utf-8", "replace").decode("utf-8")
 
 
 def _count(value: Any) -> int:
