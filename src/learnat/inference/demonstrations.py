@@ -20,9 +20,10 @@ class NearestDemonstrations:
     Args:
         trees: a trees.jsonl of training questions, or JSON lines of decompositions with their ``question``.
         size: decompositions shown, at most.
-        same_database: whether those about the asked question's own database may be shown.
+        same_database: whether those about the asked question's own database may be shown; if not, all must name theirs.
 
-    Raises ``LearnatError`` for a size out of bounds, and a file that is missing, cannot be read or has nothing to show.
+    Raises ``LearnatError`` for a value that is not allowed, and a file that is missing, cannot be read, has nothing to
+    show or does not name the databases where it must.
     """
 
     def __init__(self, trees: str | Path | None, size: int = 3, same_database: bool = True) -> None:
@@ -37,11 +38,13 @@ class NearestDemonstrations:
 
     def check(self, benchmark: Benchmark, split: str) -> None:
         """Raise ``LearnatError`` where questions of ``split`` themselves would be shown: that gives gold away."""
-        asked = {example.example_id for example in benchmark.examples(split)} & self._pool.example_ids
+        asked = self._pool.count_among(benchmark.examples(split))
         if asked:
+            questions, their = ("question", "its") if asked == 1 else ("questions", "their")
             raise LearnatError(
-                f"{self._trees} holds {len(asked)} questions of {split!r}, the split that is asked, with their gold "
-                "SQL: give inference.demonstrations.trees=FILE with questions of the training split."
+                f"{self._trees} holds {asked} {questions} of {split!r}, the split that is asked, with {their} gold "
+                "SQL: give inference.demonstrations.trees=FILE with questions of the training split, each with its "
+                "db_id if it might be asked of other databases too."
             )
 
     def text(self, example: Example, schema: Schema) -> str:
