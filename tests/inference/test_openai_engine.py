@@ -16,6 +16,7 @@ import pytest
 
 from learnat.benchmarks.generated import GeneratedBenchmark
 from learnat.errors import LearnatError
+from learnat.inference.candidates import Cost, cost_of
 from learnat.inference.engines.base import Completion, Decoding, Message, Prompt
 from learnat.inference.engines.openai import OpenAIEngine, OpenAISettings
 from learnat.inference.prompts import question_prompt
@@ -160,6 +161,10 @@ def test_what_the_server_declines_is_a_completion_without_text(engine_of: Any) -
     done = texts(engine, 4)
     assert [done[number].failure for number in range(4)] == ["prompt too long", "refused", None, None]
     assert not any(done[number].finished for number in range(3)) and done[3] == answered(3)
+    # What it has read is paid for, whatever came of it.
+    assert [cost_of(done[number]) for number in range(3)] == [Cost(), Cost(), Cost(1, 100, 10)]
+    filtered = Completion("", 100, 0, False, failure="content_filter")
+    assert cost_of(filtered) == Cost(1, 100, 0)
 
 
 def test_what_gets_no_answer_is_left_open(engine_of: Any) -> None:

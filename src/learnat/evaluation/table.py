@@ -18,6 +18,7 @@ _SHARED_NOTES = (("sqlite_version", "SQLite"), ("schema_given", "schema given:")
 _COUNTS = (
     ("skipped", "skipped"),
     ("not_scored", "not scored"),
+    ("unanswered", "without an answer"),
     ("timed_out", "timed out"),
     ("truncated", "cut by a cap"),
     ("gold_failed", "gold failed"),
@@ -113,7 +114,7 @@ def _figure(value: float | None, interval: Sequence[float] | None) -> str:
 
 
 def _note(scores: Sequence[Mapping[str, Any]], metric: str) -> str:
-    """Evaluator, comparison mode, databases, SQLite, skipped questions and time-outs; each said once."""
+    """Evaluator, comparison mode, databases, SQLite, and counts of what went otherwise than planned; each said once."""
     found = [_provenance(of_split["provenance"], metric) for of_split in scores if "provenance" in of_split]
     if not found:
         return ""

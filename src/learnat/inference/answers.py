@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from learnat.benchmarks.types import Benchmark
 from learnat.inference.candidates import CandidateRunner
@@ -13,15 +16,17 @@ from learnat.inference.recorded import RecordedEngine
 from learnat.inference.strategy import Choice, Strategy
 from learnat.synthesis.tree import Step
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class Answer:
     """One question's answer.
 
     ``guesses``: what the parser had to assume; ``finished``: the text was complete; ``failure``: why there is none.
-    Tokens are those of all ``calls``; ``cached_tokens`` are those of ``prompt_tokens`` that were not computed for this
-    question. ``samples`` of the calls were first answers (the others repaired them), and ``votes`` of them agree with
-    the answer (None: no vote was taken).
+    Tokens are those of all ``calls``, prompts that the model never read not among them; ``cached_tokens`` are those of
+    ``prompt_tokens`` that were not computed for this question. ``samples`` of the calls were first answers (the others
+    repaired them), and ``votes`` of them agree with the answer (None: no vote was taken).
     """
 
     index: int
@@ -53,6 +58,14 @@ def token_totals(answers: Sequence[Answer]) -> dict[str, int]:
     }
 
 
+def asking_record(answers: Sequence[Answer]) -> dict[str, Any]:
+    """What a score's provenance says of how its ``answers`` were got: what they cost, and how many questions have none.
+
+    These count as wrong, and are no statement about the model: see ``Answer.failure``.
+    """
+    return {"tokens": token_totals(answers), "unanswered": sum(answer.failure is not None for answer in answers)}
+
+
 def answer_split(
     engine: Engine,
     benchmark: Benchmark,
@@ -78,7 +91,21 @@ def answer_split(
     for place, choice in strategy.answer(RecordedEngine(engine, path), databases, examples, runner):
         done[place] = _answer(examples[place].index, choice)
         advance(1)
+    _tell_failures(split, done.values())
     return [done[place] for place in range(len(examples))]
+
+
+def _tell_failures(split: str, answers: Collection[Answer]) -> None:
+    reasons = Counter(answer.failure for answer in answers if answer.failure is not None)
+    if reasons:
+        told = ", ".join(f"{reason}: {count}" for reason, count in reasons.most_common())
+        log.warning(
+            "%d of %d questions of %r have no answer (%s), and count as wrong.",
+            reasons.total(),
+            len(answers),
+            split,
+            told,
+        )
 
 
 def _answer(index: int, choice: Choice) -> Answer:

@@ -16,7 +16,7 @@ from learnat.benchmarks.types import Benchmark
 from learnat.errors import LearnatError
 from learnat.evaluation.predictions import check_predictions, read_predictions
 from learnat.evaluation.summary import make_scores
-from learnat.inference.answers import Answer, answer_of_sql, answer_split, token_totals
+from learnat.inference.answers import Answer, answer_of_sql, answer_split, asking_record
 from learnat.inference.candidates import CandidateRunner
 from learnat.inference.strategy import Strategy
 from learnat.recipes.engines import open_engine
@@ -57,7 +57,7 @@ def evaluate(cfg: DictConfig) -> None:
         scored.measured, scored.verdicts, benchmark, cfg.executor.timeout_s, schema_given, cfg.execute_on
     ).as_dict()
     if cfg.predictions is None:
-        scores["provenance"]["tokens"] = token_totals(answers)
+        scores["provenance"] |= asking_record(answers)
     lines = prediction_rows(benchmark, split, stage, answers, scored.verdicts, scored.values())
     write_jsonl(folder / "predictions.jsonl", lines)
     write_json(folder / "metrics.json", scores)

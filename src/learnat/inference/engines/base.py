@@ -91,7 +91,8 @@ class Completion:
 
     ``cached_tokens`` are those of ``prompt_tokens`` that were not computed for this completion, ``completion_tokens``
     count the end token. ``finished``: the text ended by itself, not at the token limit. ``failure`` says why there is
-    no text, where a server or the context's length is the reason.
+    no text, where a server or the context's length is the reason, and ``computed`` whether the model has read the
+    prompt all the same: where not, it cost nothing.
     """
 
     text: str
@@ -100,6 +101,7 @@ class Completion:
     finished: bool
     cached_tokens: int = 0
     failure: str | None = None
+    computed: bool = True
 
 
 NO_ROOM = "prompt fills the context"
@@ -107,7 +109,7 @@ NO_ROOM = "prompt fills the context"
 
 def without_room(prompt_tokens: int) -> Completion:
     """What there is after a prompt that the context has no token left for."""
-    return Completion("", prompt_tokens, 0, finished=False, failure=NO_ROOM)
+    return Completion("", prompt_tokens, 0, finished=False, failure=NO_ROOM, computed=False)
 
 
 @dataclass(frozen=True)

@@ -151,7 +151,7 @@ class OpenAIEngine(Engine):
             return _completion(known)
         reply, failures = (ask or self._ask)(call)
         if reply is None:
-            return Completion("", 0, 0, False, failure=failures[-1])
+            return Completion("", 0, 0, False, failure=failures[-1], computed=False)
         return _completion(self._replies.keep(key, reply) if self._replies is not None else reply)
 
     def _call(self, prompt: Prompt, decoding: Decoding, sample: int) -> dict[str, Any]:
