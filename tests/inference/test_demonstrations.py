@@ -100,5 +100,7 @@ def test_mistakes(tmp_path: Path) -> None:
         NearestDemonstrations(None)
     with pytest.raises(LearnatError, match=r"inference\.demonstrations\.size=0"):
         NearestDemonstrations(tmp_path / "trees.jsonl", size=0)
+    with pytest.raises(LearnatError, match=r"inference\.demonstrations\.same_database=maybe"):
+        NearestDemonstrations(tmp_path / "trees.jsonl", same_database="maybe")  # type: ignore[arg-type]
     with pytest.raises(LearnatError, match="can be read there"):
         NearestDemonstrations(tmp_path / "trees.jsonl")

@@ -7,7 +7,7 @@ from pathlib import Path
 from learnat.benchmarks.types import Benchmark, Example
 from learnat.errors import LearnatError
 from learnat.sql.schema import Schema
-from learnat.synthesis.checks import check_count
+from learnat.synthesis.checks import check_count, check_flag
 from learnat.synthesis.demonstrations import MaskedQuestionPool
 from learnat.training.prompts import question_text, step_text
 
@@ -28,6 +28,7 @@ class NearestDemonstrations:
 
     def __init__(self, trees: str | Path | None, size: int = 3, same_database: bool = True) -> None:
         check_count("inference.demonstrations.size", size)
+        check_flag("inference.demonstrations.same_database", same_database)
         if trees is None:
             raise LearnatError(
                 "Demonstrations come from solved questions: give inference.demonstrations.trees=FILE, a trees.jsonl "

@@ -74,6 +74,8 @@ class Decoding:
         check_number("inference.top_p", self.top_p, least=0.0)
         if not 0.0 < self.top_p <= 1.0:
             raise LearnatError(f"inference.top_p={self.top_p} must be above 0 and at most 1.")
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int):
+            raise LearnatError(f"inference.seed={self.seed} must be a whole number.")
 
     def sample_seed(self, prompt: Prompt, sample: int) -> int | None:
         """The seed of the ``sample``-th text after ``prompt``; None where nothing is drawn.
