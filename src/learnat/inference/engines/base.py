@@ -44,8 +44,12 @@ class Prompt:
 
     @property
     def digest(self) -> str:
-        """Identifies the prompt's text: what seeds of samples and keys of caches are made from."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+        """Identifies the prompt's text: what seeds of samples and keys of caches are made from.
+
+        What of it other prompts share is no part of the text.
+        """
+        messages = [asdict(message) for message in self.messages]
+        return hashlib.sha256(json.dumps([messages, self.begun], sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
