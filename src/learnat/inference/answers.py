@@ -82,9 +82,9 @@ def answer_split(
         path: a file that keeps what the model writes: what it holds is not asked again, see ``RecordedEngine``.
         advance: told how many questions are done.
 
-    Raises ``LearnatError`` where the engine cannot go on, or ``strategy`` cannot ask ``split``.
+    Whether ``strategy`` may ask ``split`` (``Strategy.check``) is to be seen before a model is loaded, hence by the
+    caller. Raises ``LearnatError`` where the engine cannot go on.
     """
-    strategy.check(benchmark, split)
     examples = benchmark.examples(split)
     done: dict[int, Answer] = {}
     databases = [benchmark.database(example.db_id) for example in examples]
