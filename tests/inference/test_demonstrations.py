@@ -95,6 +95,18 @@ def test_other_databases_alone_can_be_shown_only_if_databases_are_known(tmp_path
         NearestDemonstrations(trees, same_database=False)
 
 
+def test_what_was_shown_is_told_by_its_text_and_number(tmp_path: Path) -> None:
+    music = Music(tmp_path)
+    trees, copy = (write(tmp_path / name, *TRAIN) for name in ("train.jsonl", "copy.jsonl"))
+    shown = NearestDemonstrations(trees, size=2).record(music, "dev")
+    assert shown["count"] == 2 * len(music.examples("dev")) and len(shown["digest"]) == 16
+    assert NearestDemonstrations(copy, size=2).record(music, "dev") == shown
+    fewer = NearestDemonstrations(trees, size=1).record(music, "dev")
+    assert fewer["digest"] != shown["digest"]
+    # Of other databases there is but that one: what was shown counts, not the settings.
+    assert NearestDemonstrations(trees, size=2, same_database=False).record(music, "dev") == fewer
+
+
 def test_mistakes(tmp_path: Path) -> None:
     with pytest.raises(LearnatError, match=r"give inference\.demonstrations\.trees=FILE"):
         NearestDemonstrations(None)

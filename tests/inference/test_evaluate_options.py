@@ -95,6 +95,12 @@ def test_a_member_answers_every_question(
     assert tokens["calls"] == 2 * calls and tokens["prompt"] == sum(row["prompt_tokens"] for row in rows)
     shown = member.partition("inference/schema=")[2].partition(" ")[0] or "full"
     assert scores["provenance"]["schema_given"] == shown
+    solved = scores["provenance"]["demonstrations"]
+    if "demonstrations" in member:
+        assert solved["count"] == 2
+        assert f"demonstrations 2 ({solved['digest']})" in (tmp_path / "table.md").read_text()
+    else:
+        assert solved is None
 
 
 def test_what_is_answered_is_not_asked_again(tmp_path: Path, cache: Path, checkpoint: Path) -> None:

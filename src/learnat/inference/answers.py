@@ -58,12 +58,18 @@ def token_totals(answers: Sequence[Answer]) -> dict[str, int]:
     }
 
 
-def asking_record(answers: Sequence[Answer]) -> dict[str, Any]:
-    """What a score's provenance says of how its ``answers`` were got: what they cost, and how many questions have none.
+def asking_record(answers: Sequence[Answer], strategy: Strategy, benchmark: Benchmark, split: str) -> dict[str, Any]:
+    """What a score's provenance says of how its ``answers`` were got.
 
-    These count as wrong, and are no statement about the model: see ``Answer.failure``.
+    ``tokens``: what they cost. ``unanswered``: how many questions have none, which count as wrong, and are no statement
+    about the model (``Answer.failure``). ``demonstrations``: which solved questions prompts showed; None: none.
     """
-    return {"tokens": token_totals(answers), "unanswered": sum(answer.failure is not None for answer in answers)}
+    shown = strategy.demonstrations
+    return {
+        "tokens": token_totals(answers),
+        "unanswered": sum(answer.failure is not None for answer in answers),
+        "demonstrations": shown.record(benchmark, split) if shown is not None else None,
+    }
 
 
 def answer_split(

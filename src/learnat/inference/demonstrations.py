@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
+from typing import Any
 
 from learnat.benchmarks.types import Benchmark, Example
 from learnat.errors import LearnatError
@@ -47,6 +49,15 @@ class NearestDemonstrations:
                 "SQL: give inference.demonstrations.trees=FILE with questions of the training split, each with its "
                 "db_id if it might be asked of other databases too."
             )
+
+    def record(self, benchmark: Benchmark, split: str) -> dict[str, Any]:
+        """What was shown with the questions of ``split``: sixteen hexadecimal digits of its text, and how many."""
+        digest, count = hashlib.sha256(), 0
+        for example in benchmark.examples(split):
+            schema = benchmark.database(example.db_id).schema
+            digest.update(f"{self.text(example, schema)}\0".encode(errors="backslashreplace"))
+            count += len(self._pool.similar(example, schema))
+        return {"digest": digest.hexdigest()[:16], "count": count}
 
     def text(self, example: Example, schema: Schema) -> str:
         """What stands before the question of ``example``; empty where nothing helps."""

@@ -131,7 +131,7 @@ class Scorer:
                 self.benchmark, split, predictions, self.pool, self.timeout_s, gold_results=self.gold_results
             )
             scores = summarize(verdicts, self.benchmark, self.timeout_s, self.strategy.schema.name)
-            scores["provenance"] |= asking_record(answers)
+            scores["provenance"] |= asking_record(answers, self.strategy, self.benchmark, split)
             self.metrics.setdefault(stage, {})[split] = scores
             self._verdicts[stage, split] = verdicts
             self._rows += prediction_rows(self.benchmark, split, stage, answers, verdicts)
