@@ -60,6 +60,14 @@ def test_draws_follow_the_softmax_cut_to_its_nucleus(
     torch.testing.assert_close(drawn, expected / expected.sum(), atol=0.01, rtol=0.0)
 
 
+@pytest.mark.parametrize("top_p", [0.9, 1.0])
+def test_a_draw_next_to_one_is_of_the_likely_tokens_too(top_p: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("random.Random.random", lambda self: 1 - 2**-53)  # the largest it can be; 1.0 as a float32
+    sampler = RowSampler([Row((1,), 7)], Decoding(1, temperature=1.0, top_p=top_p), 1, torch.device("cpu"))
+    picked = sampler(torch.zeros(1, 1), torch.tensor([[5.0, 4.0, -torch.inf, -torch.inf]]))
+    assert picked.argmax(-1).tolist() == [1]
+
+
 def test_a_text_ends_where_the_stop_string_is_complete(untrained: Policy) -> None:  # noqa: F811
     prepare(untrained, "cpu")
     tokenizer, prompt = untrained.tokenizer, ids(untrained, "song WHERE")

@@ -63,12 +63,48 @@ def test_the_answer_is_never_shown(tmp_path: Path) -> None:
     assert both.count("Question: ") == 2 and example.question not in both and "Whose age" not in both
 
 
-def test_trees_of_the_asked_split_are_refused(tmp_path: Path) -> None:
+ASKED = "Question 5: which singers are older than 40?"
+
+
+@pytest.mark.parametrize(
+    ("record", "refused"),
+    [
+        (solved("dev/5", ASKED, "SELECT 1"), True),
+        (solved("mini_dev/3", ASKED, "SELECT 1"), True),  # the same question in another split of the benchmark
+        ({"question": f" {ASKED.upper()}  ", "steps": TRAIN[0]["steps"]}, True),  # nothing but the question is known
+        (solved("dev/5", "Which?", "SELECT 1"), False),  # another benchmark's dev/5
+        (solved("train/5", ASKED, "SELECT 1", "pets"), False),  # asked of another database
+    ],
+)
+def test_questions_of_the_asked_split_are_refused(tmp_path: Path, record: dict[str, Any], refused: bool) -> None:
+    shown = NearestDemonstrations(write(tmp_path / "trees.jsonl", *TRAIN, record))
+    if refused:
+        with pytest.raises(
+            LearnatError, match=r"holds 1 question of 'dev', the split that is asked, with its gold SQL"
+        ):
+            shown.check(Music(tmp_path), "dev")
+    else:
+        shown.check(Music(tmp_path), "dev")
+
+
+def test_other_databases_alone_can_be_shown_only_if_databases_are_known(tmp_path: Path) -> None:
+    unnamed = {key: value for key, value in TRAIN[0].items() if key != "db_id"}
+    trees = write(tmp_path / "trees.jsonl", TRAIN[1], unnamed, unnamed)
+    NearestDemonstrations(trees)
+    with pytest.raises(LearnatError, match=r"2 of its 3 solved questions have no db_id.*same_database=false"):
+        NearestDemonstrations(trees, same_database=False)
+
+
+def test_what_was_shown_is_told_by_its_text_and_number(tmp_path: Path) -> None:
     music = Music(tmp_path)
-    trees = write(tmp_path / "dev.jsonl", *TRAIN, solved("dev/5", "Which?", "SELECT 1"))
-    with pytest.raises(LearnatError, match=r"holds 1 questions of 'dev', the split that is asked, with their gold"):
-        NearestDemonstrations(trees).check(music, "dev")
-    NearestDemonstrations(trees).check(music, "test")
+    trees, copy = (write(tmp_path / name, *TRAIN) for name in ("train.jsonl", "copy.jsonl"))
+    shown = NearestDemonstrations(trees, size=2).record(music, "dev")
+    assert shown["count"] == 2 * len(music.examples("dev")) and len(shown["digest"]) == 16
+    assert NearestDemonstrations(copy, size=2).record(music, "dev") == shown
+    fewer = NearestDemonstrations(trees, size=1).record(music, "dev")
+    assert fewer["digest"] != shown["digest"]
+    # Of other databases there is but that one: what was shown counts, not the settings.
+    assert NearestDemonstrations(trees, size=2, same_database=False).record(music, "dev") == fewer
 
 
 def test_mistakes(tmp_path: Path) -> None:
@@ -76,5 +112,7 @@ def test_mistakes(tmp_path: Path) -> None:
         NearestDemonstrations(None)
     with pytest.raises(LearnatError, match=r"inference\.demonstrations\.size=0"):
         NearestDemonstrations(tmp_path / "trees.jsonl", size=0)
+    with pytest.raises(LearnatError, match=r"inference\.demonstrations\.same_database=maybe"):
+        NearestDemonstrations(tmp_path / "trees.jsonl", same_database="maybe")  # type: ignore[arg-type]
     with pytest.raises(LearnatError, match="can be read there"):
         NearestDemonstrations(tmp_path / "trees.jsonl")

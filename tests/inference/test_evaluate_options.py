@@ -13,9 +13,12 @@ from hydra.errors import InstantiationException
 from omegaconf import OmegaConf
 
 from learnat.errors import LearnatError
+from learnat.inference.engines.base import NO_ROOM
 from learnat.recipes.config_check import check_overrides
 from learnat.recipes.evaluate import evaluate
 from learnat.recipes.synthesize import run
+from learnat.training import models
+from tests.inference.conftest import counted_policy, settings
 
 CONF = Path(__file__).parents[2] / "conf"
 MEMBERS = {
@@ -87,10 +90,17 @@ def test_a_member_answers_every_question(
     samples, calls = MEMBERS[member]
     assert len(rows) == 2 and {(row["samples"], row["calls"]) for row in rows} == {(samples, calls)}
     assert {row["votes"] for row in rows} == ({None} if calls == 1 else {0})
+    assert {row["failure"] for row in rows} == {None} and scores["provenance"]["unanswered"] == 0
     tokens = scores["provenance"]["tokens"]
     assert tokens["calls"] == 2 * calls and tokens["prompt"] == sum(row["prompt_tokens"] for row in rows)
     shown = member.partition("inference/schema=")[2].partition(" ")[0] or "full"
     assert scores["provenance"]["schema_given"] == shown
+    solved = scores["provenance"]["demonstrations"]
+    if "demonstrations" in member:
+        assert solved["count"] == 2
+        assert f"demonstrations 2 ({solved['digest']})" in (tmp_path / "table.md").read_text()
+    else:
+        assert solved is None
 
 
 def test_what_is_answered_is_not_asked_again(tmp_path: Path, cache: Path, checkpoint: Path) -> None:
@@ -100,6 +110,23 @@ def test_what_is_answered_is_not_asked_again(tmp_path: Path, cache: Path, checkp
     assert len(kept.splitlines()) == 4
     assert evaluated(tmp_path, cache, checkpoint, voting) == first
     assert (tmp_path / "answers.jsonl").read_text() == kept
+
+
+def test_prompts_that_do_not_fit_are_told_as_such(
+    tmp_path: Path, cache: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Neither the score nor its cost may take them for answers of the model."""
+    models.export(counted_policy(["SELECT 1;\n"], 64), settings(64), tmp_path / "small", "sft")
+    for folder, member in (("one", "inference=greedy"), ("repaired", "inference=repair")):
+        rows, scores = evaluated(tmp_path / folder, cache, tmp_path / "small", [member])
+        assert {(row["failure"], row["error"], row["calls"], row["tokens"]) for row in rows} == {
+            (NO_ROOM, NO_ROOM, 0, 0)
+        }
+        assert scores["provenance"]["unanswered"] == 2
+        assert scores["provenance"]["tokens"] == {"calls": 0, "prompt": 0, "cached": 0, "completion": 0}
+        assert "without an answer 2" in (tmp_path / folder / "table.md").read_text()
+        assert f"2 of 2 questions of 'dev_seen' have no answer ({NO_ROOM}: 2)" in caplog.text
+        caplog.clear()
 
 
 def test_trees_of_the_scored_split_are_refused(

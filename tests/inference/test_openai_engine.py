@@ -16,6 +16,7 @@ import pytest
 
 from learnat.benchmarks.generated import GeneratedBenchmark
 from learnat.errors import LearnatError
+from learnat.inference.candidates import Cost, cost_of
 from learnat.inference.engines.base import Completion, Decoding, Message, Prompt, Request
 from learnat.inference.engines.openai import OpenAIEngine, OpenAISettings
 from learnat.inference.prompts import question_prompt
@@ -160,6 +161,10 @@ def test_what_the_server_declines_is_a_completion_without_text(engine_of: Any) -
     done = texts(engine, 4)
     assert [done[number].failure for number in range(4)] == ["prompt too long", "refused", None, None]
     assert not any(done[number].finished for number in range(3)) and done[3] == answered(3)
+    # What it has read is paid for, whatever came of it.
+    assert [cost_of(done[number]) for number in range(3)] == [Cost(), Cost(), Cost(1, 100, 10)]
+    filtered = Completion("", 100, 0, False, failure="content_filter")
+    assert cost_of(filtered) == Cost(1, 100, 0)
 
 
 def test_what_gets_no_answer_is_left_open(engine_of: Any) -> None:
@@ -195,6 +200,28 @@ def test_samples_are_calls_of_their_own_and_come_from_the_cache_again(engine_of:
         assert (sent["temperature"], sent["max_tokens"], sent["stop"], sent["a"]) == (0.7, 64, ";\n", 1)
         assert ("seed" in sent, "top_p" in sent) == (not omitted, not omitted)
         assert len({body.get("seed") for body in server.bodies}) == (1 if omitted else 6)
+
+
+def test_top_p_is_sent_also_where_it_cuts_nothing_off(engine_of: Any, tmp_path: Path) -> None:
+    """A server takes what a call leaves out from the model's own defaults, which are another decoding."""
+    cache = tmp_path / "replies.sqlite"
+    prompt = requests(1)[0].prompt
+    without, _ = engine_of(omit=("seed", "top_p"), cache=cache)
+    texts(without, 1)
+    engine, server = engine_of(cache=cache)
+    texts(engine, 1)
+    assert [body["top_p"] for body in server.bodies] == [1.0], "the reply to the call without it is another call's"
+    assert "top_p" not in without._call(prompt, Decoding(), 0)
+
+
+@pytest.mark.parametrize(
+    ("fault", "way_out"),
+    [("no top_p", r"Leave top_p out: engine\.omit=\[seed,top_p\]"), ("no logprobs", r"conf/engine/openai\.yaml says")],
+)
+def test_a_parameter_that_a_server_refuses_can_be_left_out(engine_of: Any, fault: str, way_out: str) -> None:
+    engine, _ = engine_of(*[fault] * 4)
+    with pytest.raises(LearnatError, match=rf"refused a call to 'm' \(http 400.*Unsupported parameter.*{way_out}"):
+        texts(engine, 4)
 
 
 def test_a_cache_that_is_none_names_the_engines_key(engine_of: Any, tmp_path: Path) -> None:

@@ -32,6 +32,13 @@ def asked(
     return found
 
 
+def test_what_prompts_share_is_no_part_of_what_identifies_them() -> None:
+    """Asked the same text, an engine draws the same samples, whatever of it may be computed once for others."""
+    messages = (Message("user", "Tables. How many?"),)
+    (digest,) = {Prompt(messages, shared=shared).digest for shared in ("", "Tables.", "Tables. How")}
+    assert digest not in {Prompt(messages, begun="-- A?\n").digest, Prompt((Message("user", "Why?"),)).digest}
+
+
 def test_a_stopped_run_asks_for_what_is_missing(tmp_path: Path) -> None:
     path, engine = tmp_path / "folder" / "answers.jsonl", scripted()
     first = asked(engine, path, PROMPTS, DRAWS, range(2))

@@ -64,6 +64,15 @@ def test_descriptions_and_values_are_searched_too() -> None:
         assert tables(RetrievedSchema(1).part(replace(EXAMPLE, question=question), schema)) == {table}
 
 
+@pytest.mark.parametrize("names", [("?!", "--", "#"), ("_", "__", "€")])
+def test_names_without_a_letter_or_digit_are_columns_in_their_order(names: tuple[str, ...]) -> None:
+    table, first, second = names
+    schema = Schema((Table(table, (Column(first), Column(second))),))
+    (shown,) = RetrievedSchema(1).part(EXAMPLE, schema).tables
+    assert [column.name for column in shown.columns] == [first]
+    assert RetrievedSchema(1).part(EXAMPLE, Schema(())) == Schema(())
+
+
 @pytest.mark.parametrize("chosen", [RetrievedSchema(), RetrievedSchema(100)])
 def test_many_columns_are_the_whole_schema(chosen: SchemaFilter) -> None:
     assert chosen.part(EXAMPLE, SCHEMA) == SCHEMA

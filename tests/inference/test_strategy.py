@@ -161,6 +161,8 @@ def test_a_failed_sample_wins_only_where_all_failed(tmp_path: Path, pool: Execut
     [
         ({"samples": 0}, r"inference\.samples=0"),
         ({"samples": 2}, r"inference\.samples=2 at inference\.temperature=0 draws the same"),
+        ({"early_stop": "maybe"}, r"inference\.early_stop=maybe must be true or false"),
+        ({"seed": "abc"}, r"inference\.seed=abc must be a whole number"),
         ({"temperature": -1.0}, r"inference\.temperature=-1"),
     ],
 )
@@ -169,6 +171,8 @@ def test_mistakes(options: dict[str, Any], message: str) -> None:
         strategy(**options)
 
 
-def test_repairs_are_counted() -> None:
+def test_mistakes_of_repair() -> None:
+    with pytest.raises(LearnatError, match=r"inference\.repair\.empty=perhaps must be true or false"):
+        Repair(1, "perhaps")  # type: ignore[arg-type]
     with pytest.raises(LearnatError, match=r"inference\.repair\.rounds=-1"):
         Repair(rounds=-1)

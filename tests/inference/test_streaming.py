@@ -171,9 +171,25 @@ def test_what_is_no_whole_stream_is_one_message_and_never_kept(line: bytes, reas
         assert engine.stream(PROMPT, Decoding(), lambda text: None).text == "SELECT 1"
 
 
+def test_half_a_surrogate_pair_is_replaced_and_two_halves_are_joined(tmp_path: Path) -> None:
+    pytest.importorskip("openai")
+    parts = [rb"SELECT '\ud83d", rb"\ude00', '\ud83d", rb"'"]
+    lines = [b'{"choices": [{"delta": {"content": "' + part + b'"}}]}' for part in parts]
+    end = b'{"choices": [{"delta": {}, "finish_reason": "stop"}]}'
+    told: list[str] = []
+    with (
+        streamed(*lines, end) as base_url,
+        closing(openai_engine(base_url, cache=tmp_path / "replies.sqlite")) as engine,
+    ):
+        completion = engine.stream(PROMPT, Decoding(), told.append)
+        assert engine.stream(PROMPT, Decoding(), told.append) == completion, "it is kept"
+    assert completion.text == "SELECT '\N{GRINNING FACE}', '?'" == told[-1]
+    assert all(text.isprintable() for text in told)
+
+
 @contextmanager
-def streamed(line: bytes) -> Iterator[str]:
-    """The address of a server that streams ``line`` and nothing else to every call."""
+def streamed(*lines: bytes) -> Iterator[str]:
+    """The address of a server that streams ``lines`` and nothing else to every call."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -181,7 +197,7 @@ def streamed(line: bytes) -> Iterator[str]:
             self.send_response(200)
             self.send_header("content-type", "text/event-stream")
             self.end_headers()
-            self.wfile.write(b"data: " + line + b"\n\ndata: [DONE]\n\n")
+            self.wfile.write(b"".join(b"data: " + line + b"\n\n" for line in (*lines, b"[DONE]")))
 
         def log_message(self, *arguments: object) -> None: ...
 

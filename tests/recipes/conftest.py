@@ -26,7 +26,9 @@ FILES = {
         behaviour: fine
         required: 1
         """,
-    "conf/loss/madpo.yaml": "name: madpo\nbeta: 0.1\n",
+    "conf/loss/madpo.yaml": "defaults: [_self_, weights: null]\nname: madpo\nbeta: 0.1\nweights: null\n",
+    "conf/loss/weights/decayed.yaml": "decay: 0.5\n",
+    "conf/loss/weights/even.yaml": "decay: 0.0\n",
     "conf/loss/sft.yaml": "name: sft\n",
     "conf/trainer/cpu.yaml": "max_steps: 10\naccelerator: cpu\n",
     "conf/trainer/gpu.yaml": "max_steps: 10\naccelerator: gpu\n",

@@ -179,7 +179,9 @@ def test_samples_vote_and_their_cost_is_that_of_all(
     )
     assert ran and answer["sql"] == "SELECT 2.0"
     assert (answer["samples"], answer["votes"]) == (3, 3)
+    assert (one["calls"], answer["calls"]) == (1, 3)
     assert answer["completion_tokens"] == 3 * one["completion_tokens"]
+    assert f"{answer['completion_tokens']} completion, in 3 calls" in printed
     assert "Step 1: How many?" in printed and "Votes: 3 of 3 samples have this result." in printed
     assert (one["samples"], one["votes"]) == (1, None)
 
@@ -207,6 +209,23 @@ def test_an_answer_that_is_cut_says_so(
     fine, _, [answer] = asked("inference.max_new_tokens=3", checkpoint=str(checkpoint(COUNT)))
     assert not fine and not answer["finished"] and answer["completion_tokens"] == 3
     assert "The answer was cut at 3 tokens" in caplog.text
+
+
+def test_an_answer_of_a_vote_that_is_cut_was_cut_where_its_own_sample_was(
+    checkpoint: Callable[[str], Path], asked: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    vote = ["inference=vote", "inference.samples=4", "inference.early_stop=false"]
+    _, _, [answer] = asked(*vote, "inference.max_new_tokens=3", checkpoint=str(checkpoint(COUNT)))
+    assert not answer["finished"] and answer["completion_tokens"] == 12
+    assert "The answer was cut at 3 tokens" in caplog.text
+
+
+def test_a_prompt_that_does_not_fit_costs_nothing(asked: Callable[..., Any], tmp_path: Path) -> None:
+    models.export(counted_policy([COUNT + END_TOKEN], 64), settings(64), tmp_path / "small", "sft")
+    fine, printed, [answer] = asked(checkpoint=str(tmp_path / "small"))
+    assert not fine and answer["error"] == "prompt fills the context"
+    assert (answer["calls"], answer["prompt_tokens"], answer["completion_tokens"]) == (0, 0, 0)
+    assert "Tokens: none" in printed
 
 
 # --- databases that cannot be asked ----------------------------------------------------------------------------------

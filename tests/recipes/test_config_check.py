@@ -24,6 +24,12 @@ REFUSED = [
     ("trainer.qqq=3", "Unknown key 'trainer.qqq'. Known below 'trainer': accelerator, max_steps."),
     ("seed.x=3", "Unknown key 'seed.x'. 'seed' is a single value."),
     ("seeed=1,2", "Unknown key 'seeed'. Did you mean 'seed'?"),
+    (
+        "loss.weights.decay=3",
+        "Unknown key 'loss.weights.decay': no loss/weights is chosen. Give loss/weights=MEMBER too. Known: decayed, "
+        "even.",
+    ),
+    ("loss.weights=even", "'loss.weights' is a group: write loss/weights=even."),
     ("experiment=misspelt", "Experiment misspelt: Unknown key 'trainer.max_stepz'. Did you mean 'trainer.max_steps'?"),
     ("loss=null", "No loss is called 'null'. Known: madpo, sft."),
     ("experiment=nope", "No experiment is called 'nope'. Known: bad_sweep, elsewhere, good, misspelt, sweep."),
@@ -57,6 +63,8 @@ def test_refused(folder: Path, override: str, message: str) -> None:
         ["+trainer.extra=1", "++trainer.more=1"],
         ["trainer={max_steps:3}"],
         ["experiment=good", "trainer.max_steps=5"],
+        ["loss/weights=decayed", "loss.weights.decay=3"],
+        ["loss.weights=null"],
         ["experiment=sweep", "seed=3,4"],
         ["~trainer"],
         ["hydra.sweep.dir=elsewhere", "hydra/launcher=basic"],

@@ -26,6 +26,13 @@ ERRORS: dict[Fault, tuple[int, str, str]] = {
     "404": (404, "model_not_found", "no such model"),
     "quota": (429, "insufficient_quota", "you have used it all"),
     "too long": (400, "context_length_exceeded", "This model's maximum context length is 10 tokens."),
+    # As OpenAI says it of its reasoning models.
+    "no top_p": (400, "unsupported_parameter", "Unsupported parameter: 'top_p' is not supported with this model."),
+    "no logprobs": (
+        400,
+        "unsupported_parameter",
+        "Unsupported parameter: 'logprobs' is not supported with this model.",
+    ),
     "filtered": (400, "content_filter", "The content policy forbids it."),
 }
 """Faults that are an HTTP error: status, code, message."""

@@ -18,6 +18,7 @@ _SHARED_NOTES = (("sqlite_version", "SQLite"), ("schema_given", "schema given:")
 _COUNTS = (
     ("skipped", "skipped"),
     ("not_scored", "not scored"),
+    ("unanswered", "without an answer"),
     ("timed_out", "timed out"),
     ("truncated", "cut by a cap"),
     ("gold_failed", "gold failed"),
@@ -113,7 +114,7 @@ def _figure(value: float | None, interval: Sequence[float] | None) -> str:
 
 
 def _note(scores: Sequence[Mapping[str, Any]], metric: str) -> str:
-    """Evaluator, comparison mode, databases, SQLite, skipped questions and time-outs; each said once."""
+    """Evaluator, comparison mode, databases, SQLite, demonstrations, and counts of what is no plain verdict."""
     found = [_provenance(of_split["provenance"], metric) for of_split in scores if "provenance" in of_split]
     if not found:
         return ""
@@ -123,6 +124,10 @@ def _note(scores: Sequence[Mapping[str, Any]], metric: str) -> str:
         for key, label in shown
         if all(key in provenance for provenance in found)
     ]
+    solved = [provenance["demonstrations"] for provenance in found if provenance.get("demonstrations") is not None]
+    if solved:
+        told = dict.fromkeys(f"{each['count']} ({each['digest']})" for each in solved)
+        parts.append(f"demonstrations {', '.join(told)}")
     # Counts follow the rows of the table where they differ.
     for key, label in _COUNTS:
         counts = [provenance.get(key, 0) for provenance in found]

@@ -37,6 +37,9 @@ class Cost:
 
 
 def cost_of(completion: Completion) -> Cost:
+    """Of the one call that gave ``completion``; nothing where the model never read the prompt."""
+    if not completion.computed:
+        return Cost()
     return Cost(1, completion.prompt_tokens, completion.completion_tokens, completion.cached_tokens)
 
 

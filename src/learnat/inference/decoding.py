@@ -19,6 +19,9 @@ from learnat.inference.engines.base import Decoding
 FEW = 64
 """Tokens among which the nucleus is looked for first."""
 
+BELOW_ONE = 1 - 2**-24
+"""The largest float32 below 1."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -45,7 +48,9 @@ class RowSampler(LogitsProcessor):
         self.sampled = torch.tensor([row.seed is not None for row in rows], device=device)[:, None]
         # As text a seed is hashed first: neighbouring numbers would begin alike.
         draws = [random.Random(str(row.seed)) for row in rows]
-        self.uniform = torch.tensor([[draw.random() for _ in range(steps)] for draw in draws], device=device)
+        uniform = torch.tensor([[draw.random() for _ in range(steps)] for draw in draws], device=device)
+        # Rounded to float32 a number just below 1 becomes 1, and would draw the last token, of whatever probability.
+        self.uniform = uniform.clamp(max=BELOW_ONE)
         self.step = 0
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from learnat.errors import LearnatError
 from learnat.inference.candidates import Candidate
 from learnat.inference.engines.base import Message, Prompt
+from learnat.synthesis.checks import check_flag
 
 AGAIN = "Write all steps again, corrected."
 
@@ -25,6 +26,7 @@ class Repair:
     def __post_init__(self) -> None:
         if isinstance(self.rounds, bool) or not isinstance(self.rounds, int) or self.rounds < 0:
             raise LearnatError(f"inference.repair.rounds={self.rounds} must be a whole number, 0 for none.")
+        check_flag("inference.repair.empty", self.empty)
 
     def is_due(self, candidate: Candidate) -> bool:
         """Whether to ask again. An answer that the engine failed to give leaves nothing to talk about."""

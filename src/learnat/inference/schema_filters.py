@@ -8,6 +8,8 @@ import re
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
+
 from learnat.benchmarks.schema_part import schema_part
 from learnat.benchmarks.types import Example
 from learnat.sql.mentions import mentioned_columns
@@ -95,10 +97,14 @@ class _Index:
 
         texts = [_text(table, column) for table in schema.tables for column in table.columns]
         self._vectorizer: TfidfVectorizer = TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 5), sublinear_tf=True)
-        self._vectors: Any = self._vectorizer.fit_transform(texts)
+        # Where no name has a letter or digit, nothing is like any question, and there is nothing to fit.
+        self._vectors: Any = self._vectorizer.fit_transform(texts) if any(texts) else None
+        self._columns = len(texts)
 
     def similarity(self, text: str) -> Any:
         """A numpy array [columns], in the schema's order."""
+        if self._vectors is None:
+            return np.zeros(self._columns)
         return (self._vectors @ self._vectorizer.transform([_words(text)]).T).toarray()[:, 0]
 
 

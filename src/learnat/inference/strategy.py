@@ -15,7 +15,7 @@ from learnat.inference.repair import Repair
 from learnat.inference.sampling import Question, Sample, Sampler, total_cost
 from learnat.inference.schema_filters import SchemaFilter
 from learnat.inference.voting import Ballot
-from learnat.synthesis.checks import check_count
+from learnat.synthesis.checks import check_count, check_flag
 from learnat.training.prompts import PromptStyle
 
 QUESTIONS_AT_ONCE = 256
@@ -65,6 +65,7 @@ class Strategy:
 
     def __post_init__(self) -> None:
         check_count("inference.samples", self.samples)
+        check_flag("inference.early_stop", self.early_stop)
         decoding = Decoding(self.max_new_tokens, self.temperature, self.top_p, seed=self.seed)
         object.__setattr__(self, "decoding", decoding)
         if self.samples > 1 and not self.temperature:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from learnat.benchmarks.types import Database, Example
-from learnat.inference.candidates import CandidateRunner
+from learnat.inference.candidates import CandidateRunner, Cost, cost_of
 from learnat.inference.engines.base import Completion, Decoding, Engine, Prompt, Request, StreamingEngine
 from learnat.inference.parse import NO_SEMICOLON, Answer, parse_answer
 from learnat.inference.strategy import Strategy
@@ -38,12 +38,14 @@ class StepReader:
 class Streamed:
     """What a model wrote, and what the whole of it says.
 
-    ``revised``: the steps that were told are not those of ``answer``. ``samples`` were drawn, of which ``votes`` have
-    the answer's result; None where nothing was executed to choose it.
+    ``cost`` is that of all calls, of which ``completion`` is the answer's own. ``revised``: the steps that were told
+    are not those of ``answer``. ``samples`` were drawn, of which ``votes`` have the answer's result; None where nothing
+    was executed to choose it.
     """
 
     completion: Completion
     answer: Answer
+    cost: Cost
     revised: bool = False
     samples: int = 1
     votes: int | None = None
@@ -59,8 +61,7 @@ def answer_question(
 ) -> Streamed:
     """The answer that ``strategy`` finds to ``example``; ``on_step`` is told each of its steps.
 
-    One sample is told while it is written; a vote or a repair is told when it is decided, and its completion's tokens
-    are those of all calls.
+    One sample is told while it is written; a vote or a repair is told when it is decided.
     """
     if not strategy.executes:
         return stream_answer(engine, strategy.prompt(engine.style, database, example), strategy.decoding, on_step)
@@ -68,13 +69,7 @@ def answer_question(
     answer = parse_answer(choice.candidate.completion.text)
     for step in answer.steps:
         on_step(step)
-    completion = replace(
-        choice.candidate.completion,
-        prompt_tokens=choice.cost.prompt_tokens,
-        completion_tokens=choice.cost.completion_tokens,
-        cached_tokens=choice.cost.cached_tokens,
-    )
-    return Streamed(completion, answer, samples=choice.samples, votes=choice.votes)
+    return Streamed(choice.candidate.completion, answer, choice.cost, samples=choice.samples, votes=choice.votes)
 
 
 def stream_answer(engine: Engine, prompt: Prompt, decoding: Decoding, on_step: Callable[[Step], None]) -> Streamed:
@@ -98,4 +93,4 @@ def stream_answer(engine: Engine, prompt: Prompt, decoding: Decoding, on_step: C
     revised = list(answer.steps[:told]) != reader.steps
     for step in () if revised else answer.steps[told:]:
         on_step(step)
-    return Streamed(completion, answer, revised)
+    return Streamed(completion, answer, cost_of(completion), revised)

@@ -103,7 +103,7 @@ def _run(name: str, streamed: Streamed, executor: Executor) -> Answered:
 
 def _row(answered: Answered, group: int | None) -> dict[str, Any]:
     """An answer in answers.json; ``same_as`` is the position of the first one with the same result."""
-    completion, answer, result = answered.streamed.completion, answered.streamed.answer, answered.result
+    answer, cost, result = answered.streamed.answer, answered.streamed.cost, answered.result
     return {
         "model": answered.name,
         "steps": [asdict(step) for step in answer.steps],
@@ -111,9 +111,11 @@ def _row(answered: Answered, group: int | None) -> dict[str, Any]:
         "guesses": list(answer.guesses),
         "samples": answered.streamed.samples,
         "votes": answered.streamed.votes,
-        "finished": completion.finished,
-        "prompt_tokens": completion.prompt_tokens,
-        "completion_tokens": completion.completion_tokens,
+        "finished": answered.streamed.completion.finished,
+        "calls": cost.calls,
+        "prompt_tokens": cost.prompt_tokens,
+        "cached_tokens": cost.cached_tokens,
+        "completion_tokens": cost.completion_tokens,
         "error": result.error,
         "rows": len(result.rows),
         "truncated": result.truncated,

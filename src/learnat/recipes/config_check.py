@@ -63,6 +63,7 @@ def _check(loader: ConfigLoader, config_dir: Path, config_name: str, overrides: 
             added = item.is_add() or item.is_force_add()
             if not (added or finder.chosen_by(item) or item.key_or_group.startswith("hydra")):
                 check_key(item.key_or_group, known, finder.names())
+                finder.check_choice(item, known)
 
 
 def _check_command(config_dir: Path, config_name: str, experiments: Sequence[str]) -> None:
@@ -122,6 +123,25 @@ class _Groups:
             for name in _member_names(item):
                 if name not in members:
                     raise LearnatError(f"No {item.key_or_group} is called '{name}'. {nearest(name, members)}")
+
+    def check_choice(self, item: Override, known: Mapping[str, Any]) -> None:
+        """Raise ``LearnatError`` for keys of a group's member where none is chosen, and for a member chosen as a value.
+
+        A group ``a/b`` has its member's keys below ``a.b``.
+        """
+        parts = item.key_or_group.split(".")
+        node: Any = known
+        for count, part in enumerate(parts, start=1):
+            node = node.get(part) if isinstance(node, dict) else None
+            group = "/".join(parts[:count])
+            members = self._list(group, ObjectType.CONFIG) if count > 1 else []
+            if members and count < len(parts) and node is None:
+                raise LearnatError(
+                    f"Unknown key '{item.key_or_group}': no {group} is chosen. Give {group}=MEMBER too. Known: "
+                    f"{', '.join(members)}."
+                )
+            if members and count == len(parts) and isinstance(item.value(), str):
+                raise LearnatError(f"'{item.key_or_group}' is a group: write {group}={item.value()}.")
 
 
 def _member_names(item: Override) -> list[str]:

@@ -16,7 +16,7 @@ from learnat.benchmarks.types import Benchmark
 from learnat.errors import LearnatError
 from learnat.evaluation.predictions import check_predictions, read_predictions
 from learnat.evaluation.summary import make_scores
-from learnat.inference.answers import Answer, answer_of_sql, answer_split, token_totals
+from learnat.inference.answers import Answer, answer_of_sql, answer_split, asking_record
 from learnat.inference.candidates import CandidateRunner
 from learnat.inference.strategy import Strategy
 from learnat.recipes.engines import open_engine
@@ -45,19 +45,20 @@ def evaluate(cfg: DictConfig) -> None:
     # Read before a model is asked: a mistake in this file should not cost its answers.
     others = None if cfg.compare_with is None else _read_answers(benchmark, split, Path(cfg.compare_with))
     if cfg.predictions is not None:
-        stage, schema_given = Path(cfg.predictions).name, "unknown"
+        stage, strategy = Path(cfg.predictions).name, None
         answers: Sequence[Answer] = _read_answers(benchmark, split, Path(cfg.predictions))
         write_provenance(folder, cfg, data_hash={split: benchmark.fingerprint(split)})
     else:
-        stage, schema_given, answers = _ask(cfg, benchmark, folder)
+        stage, strategy, answers = _ask(cfg, benchmark, folder)
     with ExecutorPool(cfg.workers, cfg.executor.timeout_s, cfg.executor.max_rows) as pool:
         scored = measuring.score(answers, pool)
         before = None if others is None else measuring.score(others, pool)
+    schema_given = strategy.schema.name if strategy is not None else "unknown"
     scores = make_scores(
         scored.measured, scored.verdicts, benchmark, cfg.executor.timeout_s, schema_given, cfg.execute_on
     ).as_dict()
-    if cfg.predictions is None:
-        scores["provenance"]["tokens"] = token_totals(answers)
+    if strategy is not None:
+        scores["provenance"] |= asking_record(answers, strategy, benchmark, split)
     lines = prediction_rows(benchmark, split, stage, answers, scored.verdicts, scored.values())
     write_jsonl(folder / "predictions.jsonl", lines)
     write_json(folder / "metrics.json", scores)
@@ -93,8 +94,8 @@ def _read_answers(benchmark: Benchmark, split: str, path: Path) -> list[Answer]:
     return [answer_of_sql(example.index, predictions[example.index]) for example in examples]
 
 
-def _ask(cfg: DictConfig, benchmark: Benchmark, folder: Path) -> tuple[str, str, list[Answer]]:
-    """What is asked, what it is shown of the schema, and its answers."""
+def _ask(cfg: DictConfig, benchmark: Benchmark, folder: Path) -> tuple[str, Strategy, list[Answer]]:
+    """What is asked, how, and its answers."""
     split, mode = cfg.data.split, cfg.ex_mode or benchmark.ex_mode
     strategy: Strategy = instantiate(cfg.inference)
     strategy.check(benchmark, split)
@@ -114,4 +115,4 @@ def _ask(cfg: DictConfig, benchmark: Benchmark, folder: Path) -> tuple[str, str,
         with progress_bar(f"answering {split}", len(benchmark.examples(split)), console) as bar:
             runner = CandidateRunner(pool, mode, cfg.executor.timeout_s, cfg.execute_on)
             answers = answer_split(engine, benchmark, split, strategy, runner, folder / "answers.jsonl", bar)
-        return str(cfg.checkpoint or engine.name), strategy.schema.name, answers
+        return str(cfg.checkpoint or engine.name), strategy, answers

@@ -18,7 +18,7 @@ from learnat.evaluation.execution_accuracy import score_execution, summarize
 from learnat.evaluation.scores import Verdict
 from learnat.evaluation.significance import compare
 from learnat.evaluation.table import score_markdown, score_table
-from learnat.inference.answers import Answer, answer_split, token_totals
+from learnat.inference.answers import Answer, answer_split, asking_record
 from learnat.inference.candidates import CandidateRunner
 from learnat.inference.strategy import Strategy
 from learnat.sql.execution import ExecutorPool
@@ -54,7 +54,9 @@ def prediction_rows(
                 "predicted": answer.sql,
                 "executed": verdict.executed,
                 "correct": verdict.correct,
-                "error": verdict.error,
+                # Where there is no answer, that SQLite cannot run it says nothing.
+                "error": answer.failure or verdict.error,
+                "failure": answer.failure,
                 "guesses": list(answer.guesses),
                 "finished": answer.finished,
                 "tokens": answer.prompt_tokens + answer.completion_tokens,
@@ -129,7 +131,7 @@ class Scorer:
                 self.benchmark, split, predictions, self.pool, self.timeout_s, gold_results=self.gold_results
             )
             scores = summarize(verdicts, self.benchmark, self.timeout_s, self.strategy.schema.name)
-            scores["provenance"]["tokens"] = token_totals(answers)
+            scores["provenance"] |= asking_record(answers, self.strategy, self.benchmark, split)
             self.metrics.setdefault(stage, {})[split] = scores
             self._verdicts[stage, split] = verdicts
             self._rows += prediction_rows(self.benchmark, split, stage, answers, verdicts)

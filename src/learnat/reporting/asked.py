@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from learnat.inference.engines.base import Completion
+from learnat.inference.candidates import Cost
 from learnat.inference.streaming import Streamed
 from learnat.reporting.results import print_result, size_text, visible
 from learnat.sql.execution import Executor, Result
@@ -73,14 +73,17 @@ def print_answer(answered: Answered, printer: StepPrinter) -> None:
         )
     if answered.streamed.votes is not None and answered.streamed.samples > 1:
         console.print(f"Votes: {answered.streamed.votes} of {answered.streamed.samples} samples have this result.")
-    console.print(f"Tokens: {_tokens(completion)}")
+    console.print(f"Tokens: {_tokens(answered.streamed.cost)}")
 
 
-def _tokens(completion: Completion) -> str:
-    if not completion.prompt_tokens:
+def _tokens(cost: Cost) -> str:
+    if not cost.calls:
+        return "none"
+    if not cost.prompt_tokens:
         return "not counted by the server"
-    cached = f" ({completion.cached_tokens} of them cached)" if completion.cached_tokens else ""
-    return f"{completion.prompt_tokens} prompt{cached}, {completion.completion_tokens} completion"
+    cached = f" ({cost.cached_tokens} of them cached)" if cost.cached_tokens else ""
+    calls = f", in {cost.calls} calls" if cost.calls > 1 else ""
+    return f"{cost.prompt_tokens} prompt{cached}, {cost.completion_tokens} completion{calls}"
 
 
 def agreement_table(answers: Sequence[Answered], groups: Sequence[int | None]) -> Table:
@@ -91,7 +94,6 @@ def agreement_table(answers: Sequence[Answered], groups: Sequence[int | None]) -
     for position, (answer, group) in enumerate(zip(answers, groups, strict=True)):
         others = [str(other + 1) for other, of in enumerate(groups) if of == group and other != position]
         agrees = ", ".join(others) if group is not None and others else "none"
-        completion = answer.streamed.completion
-        tokens = str(completion.prompt_tokens + completion.completion_tokens)
+        tokens = str(answer.streamed.cost.prompt_tokens + answer.streamed.cost.completion_tokens)
         table.add_row(str(position + 1), visible(answer.name), visible(size_text(answer.result)), agrees, tokens)
     return table

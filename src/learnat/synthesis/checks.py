@@ -18,6 +18,12 @@ def check_count(key: str, value: object, most: int | None = None, optional: bool
         raise LearnatError(f"{key}={value} must be a whole number {bounds}{', or null for no limit' * optional}.")
 
 
+def check_flag(key: str, value: object) -> None:
+    """Raise ``LearnatError`` unless ``value`` is true or false."""
+    if not isinstance(value, bool):
+        raise LearnatError(f"{key}={value} must be true or false.")
+
+
 def check_number(key: str, value: object, least: float, below: float = math.inf) -> None:
     """Raise ``LearnatError`` unless ``value`` is a number in [``least``, ``below``)."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value < below:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,7 +69,8 @@ class MaskedQuestionPool:
         initial: a file of what the pool begins with, see ``learnat.synthesis.decompositions``: trees, of which the
             solved ones join, and decompositions, which need a ``question`` and are believed.
 
-    Raises ``LearnatError`` for a number out of bounds and a file that cannot be read or used.
+    Raises ``LearnatError`` for a number out of bounds, a file that cannot be read or used, and ``same_database=False``
+    with a file that does not say of all its questions which database they are about.
     """
 
     def __init__(
@@ -92,17 +94,25 @@ class MaskedQuestionPool:
         self._shown: dict[Example, list[Demonstration]] = {}
         self.initial: str | None = None
         if initial is not None:
-            self._join(_initial_entries(Path(initial)))
+            entries = _initial_entries(Path(initial))
+            if not same_database:
+                _check_databases(entries, initial)
+            self._join(entries)
             # Prompts depend on what the file holds, not on where it lies.
             self.initial = content_digest(Path(initial))
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    @property
-    def example_ids(self) -> frozenset[str]:
-        """The questions in the pool, as far as they have an id."""
-        return frozenset(example_id for _, example_id in self._entries)
+    def count_among(self, examples: Sequence[Example]) -> int:
+        """How many questions of the pool are among ``examples``: of the same text, up to case and blanks, and about the
+        same database, or one that is not named. Ids tell nothing: splits share questions, and benchmarks share ids."""
+        databases: dict[str, set[str]] = defaultdict(set)
+        for example in examples:
+            databases[_folded(example.question)].update(("", example.db_id))
+        return sum(
+            entry.db_id in databases.get(_folded(entry.demonstration.question), ()) for entry in self._entries.values()
+        )
 
     def add(self, trees: Sequence[SearchTree]) -> None:
         """Take in the solved ones of ``trees``, in their order; a question that is there stays as it is."""
@@ -207,6 +217,15 @@ def _initial_entries(path: Path) -> list[_Entry]:
     if not entries:
         raise LearnatError(f"{path}: none of its trees is solved and it has no decompositions: nothing to demonstrate.")
     return entries
+
+
+def _check_databases(entries: Sequence[_Entry], path: str | Path) -> None:
+    unnamed = sum(not entry.db_id for entry in entries)
+    if unnamed:
+        raise LearnatError(
+            f"{path}: {unnamed} of its {len(entries)} solved questions have no db_id, so that nothing tells which of "
+            "them same_database=false keeps out: give every line its db_id, or leave same_database=true."
+        )
 
 
 def _folded(text: str) -> str:

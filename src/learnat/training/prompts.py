@@ -54,7 +54,11 @@ class PromptStyle:
 
     @property
     def hash(self) -> str:
-        """Identifies everything of the prompt that is not benchmark data: scores are comparable only within one."""
+        """Identifies the form of prompts: instruction, schema style, and how question, evidence and steps are written.
+
+        Scores are comparable only within one. What a strategy adds (demonstrations, a part of the schema, repair) is no
+        part of it: scores' provenance says which of the first two were shown, the config the rest.
+        """
         text = "\0".join([INSTRUCTION, question_text("Q", "E"), step_text(Step("S", "SELECT 1"))])
         return hashlib.sha256(f"{text}\0{self.schema_style}\0{self.samples}".encode()).hexdigest()[:12]
 

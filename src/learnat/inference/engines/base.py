@@ -44,8 +44,12 @@ class Prompt:
 
     @property
     def digest(self) -> str:
-        """Identifies the prompt's text: what seeds of samples and keys of caches are made from."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+        """Identifies the prompt's text: what seeds of samples and keys of caches are made from.
+
+        What of it other prompts share is no part of the text.
+        """
+        messages = [asdict(message) for message in self.messages]
+        return hashlib.sha256(json.dumps([messages, self.begun], sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,8 @@ class Decoding:
         check_number("inference.top_p", self.top_p, least=0.0)
         if not 0.0 < self.top_p <= 1.0:
             raise LearnatError(f"inference.top_p={self.top_p} must be above 0 and at most 1.")
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int):
+            raise LearnatError(f"inference.seed={self.seed} must be a whole number.")
 
     def sample_seed(self, prompt: Prompt, sample: int) -> int | None:
         """The seed of the ``sample``-th text after ``prompt``; None where nothing is drawn.
@@ -91,7 +97,8 @@ class Completion:
 
     ``cached_tokens`` are those of ``prompt_tokens`` that were not computed for this completion, ``completion_tokens``
     count the end token. ``finished``: the text ended by itself, not at the token limit. ``failure`` says why there is
-    no text, where a server or the context's length is the reason.
+    no text, where a server or the context's length is the reason, and ``computed`` whether the model has read the
+    prompt all the same: where not, it cost nothing.
     """
 
     text: str
@@ -100,6 +107,7 @@ class Completion:
     finished: bool
     cached_tokens: int = 0
     failure: str | None = None
+    computed: bool = True
 
 
 NO_ROOM = "prompt fills the context"
@@ -107,7 +115,7 @@ NO_ROOM = "prompt fills the context"
 
 def without_room(prompt_tokens: int) -> Completion:
     """What there is after a prompt that the context has no token left for."""
-    return Completion("", prompt_tokens, 0, finished=False, failure=NO_ROOM)
+    return Completion("", prompt_tokens, 0, finished=False, failure=NO_ROOM, computed=False)
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,8 @@ class OpenAISettings:
         model: the model's name on the server.
         base_url: the server's address, mostly ending in ``/v1``.
         api_key_env: the environment variable that holds the key; None for servers without one.
-        omit: parameters of a call that the server does not take, see ``PARAMETERS``: it is asked without.
+        omit: parameters of a call that the server does not take, see ``PARAMETERS``: it is asked without, and takes its
+            own values for them.
         extra_body: further parameters of a call that the server knows.
         concurrency: calls in flight at once.
         timeout_s: for one attempt of a call.
@@ -148,7 +149,7 @@ class OpenAIEngine(Engine):
             return _completion(known)
         reply, failures = (ask or self._ask)(call)
         if reply is None:
-            return Completion("", 0, 0, False, failure=failures[-1])
+            return Completion("", 0, 0, False, failure=failures[-1], computed=False)
         return _completion(self._replies.keep(key, reply) if self._replies is not None else reply)
 
     def _call(self, prompt: Prompt, decoding: Decoding, sample: int) -> dict[str, Any]:
@@ -160,7 +161,8 @@ class OpenAIEngine(Engine):
         seed = decoding.sample_seed(prompt, sample)
         parameters = {
             "temperature": decoding.temperature,
-            "top_p": decoding.top_p if decoding.top_p < 1.0 else None,
+            # Also 1.0: what a call leaves out, vLLM takes from the model's generation_config.json.
+            "top_p": decoding.top_p,
             "max_tokens": decoding.max_new_tokens,
             "stop": decoding.stop,
             "seed": seed % 2**31 if seed is not None else None,
@@ -229,7 +231,12 @@ class OpenAIEngine(Engine):
                 f"engine=openai needs packages that are not installed ({error}): pip install -e '.[openai]'"
             ) from error
         settings = self.settings
-        return Server(settings.base_url, settings.model, settings.api_key_env, group="engine")
+        leave_out = {
+            name: f"engine.omit=[{','.join([*settings.omit, name])}]"
+            for name in PARAMETERS
+            if name not in settings.omit
+        }
+        return Server(settings.base_url, settings.model, settings.api_key_env, "engine", leave_out)
 
 
 def _completion(reply: Reply) -> Completion:

@@ -14,7 +14,14 @@ import openai
 from learnat.synthesis.proposers.base import Unanswered
 from learnat.synthesis.proposers.cache import Reply
 from learnat.synthesis.proposers.chat_client import CONNECT_TIMEOUT_S, CONNECTION_FAILED
-from learnat.synthesis.proposers.chat_server import BODY_IS_NO_JSON, NO_CHOICES, Declined, Server, one_line
+from learnat.synthesis.proposers.chat_server import (
+    BODY_IS_NO_JSON,
+    NO_CHOICES,
+    Declined,
+    Server,
+    message_text,
+    one_line,
+)
 
 RETRIES = 1
 """How often a call that cannot begin is sent again: somebody waits for it."""
@@ -63,12 +70,12 @@ def _read(chunks: Iterable[Any], on_text: Callable[[str], None]) -> Reply:
             content = getattr(delta, "content", None)
             if isinstance(content, str) and content:
                 text += content
-                on_text(text)
+                on_text(message_text(text))
     if finish_reason is None:
         raise Unanswered([CONNECTION_FAILED if text else NO_CHOICES])
     details = getattr(usage, "prompt_tokens_details", None)
     return Reply(
-        text,
+        message_text(text),
         finish_reason,
         prompt_tokens=getattr(usage, "prompt_tokens", None) or 0,
         completion_tokens=getattr(usage, "completion_tokens", None) or 0,

@@ -99,6 +99,8 @@ class VllmEngine(Engine):
             for i, sample in portion:
                 if len(encoded[i]) >= self._context_length:
                     yield Written(i, sample, without_room(len(encoded[i])))
+            if not fitting:
+                continue
             outputs = self._llm.generate(
                 [{"prompt_token_ids": list(encoded[i])} for i, _ in fitting],
                 [self._parameters(requests[i].prompt, len(encoded[i]), decoding, sample) for i, sample in fitting],

@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
@@ -46,14 +46,16 @@ class Declined:
 class Server:
     """A chat server and the model that is asked there.
 
-    ``api_key_env`` names the environment variable that holds the key, None where the server asks for none; ``group`` is
-    the config group that all this is set in, for messages.
+    ``api_key_env`` names the environment variable that holds the key, None where the server asks for none. For
+    messages: ``group`` is the config group that all this is set in, and ``leave_out`` has the override that keeps a
+    call's parameter from being sent.
     """
 
     base_url: str
     model: str
     api_key_env: str | None
     group: str
+    leave_out: Mapping[str, str] = field(default_factory=dict)
 
     def api_key(self) -> str:
         """The key. Raises ``LearnatError`` when the variable is not set, or holds what no key can be."""
@@ -100,9 +102,10 @@ class Server:
             return Declined((*failures[:-1], PROMPT_TOO_LONG))
         if status == 400 and _FILTERED.search(text):
             return Declined((*failures[:-1], REFUSED))
-        return LearnatError(f"{self._refusal(status, one_line(error.message))} {GOES_ON}")
+        return LearnatError(f"{self._refusal(error)} {GOES_ON}")
 
-    def _refusal(self, status: int, message: str) -> str:
+    def _refusal(self, error: openai.APIStatusError) -> str:
+        status, message = error.status_code, one_line(error.message)
         if status in (401, 403):
             way_out = (
                 f"Put a valid key into the environment variable {self.api_key_env}."
@@ -116,10 +119,19 @@ class Server:
                 f"that the server lists ({self.group}.model=NAME) and an address that mostly ends in /v1 "
                 f"({self.group}.base_url=URL)."
             )
-        return (
-            f"{self.base_url} refused a call to {self.model!r} (http {status}: {message}). Not every server takes "
-            f"everything: conf/{self.group}/openai.yaml says which parts of a call can be changed or left out."
+        refused = next((name for name in self.leave_out if _names(error, name)), None)
+        way_out = (
+            f"Not every server takes everything: conf/{self.group}/openai.yaml says which parts of a call can be "
+            "changed or left out."
+            if refused is None
+            else f"Leave {refused} out: {self.leave_out[refused]}."
         )
+        return f"{self.base_url} refused a call to {self.model!r} (http {status}: {message}). {way_out}"
+
+
+def _names(error: openai.APIError, parameter: str) -> bool:
+    """Whether it is ``parameter`` that a server refuses: many tell it in a field, the others in their message."""
+    return error.param == parameter or re.search(rf"""['"`]{parameter}['"`]""", error.message) is not None
 
 
 def one_line(text: str) -> str:
@@ -139,7 +151,7 @@ def read_response(content: bytes) -> Reply | str:
     message = choice.get("message") if isinstance(choice, dict) else None
     if not isinstance(choice, dict) or not isinstance(message, dict):
         return NO_CHOICES
-    text = _text(message.get("content"))
+    text = message_text(message.get("content"))
     finish_reason = choice.get("finish_reason")
     if not text and message.get("refusal"):
         finish_reason = "content_filter"
@@ -156,11 +168,17 @@ def read_response(content: bytes) -> Reply | str:
     )
 
 
-def _text(content: Any) -> str:
-    """The text of a message: a string, or the texts among a list of parts. Halves of surrogate pairs are replaced."""
+def message_text(content: Any) -> str:
+    """The text of a message: a string, or the texts among a list of parts.
+
+    The halves of a surrogate pair that came apart are joined, and one that is alone is replaced: UTF-8 has no such.
+    """
     if isinstance(content, list):
         content = "".join(str(part.get("text") or "") for part in content if isinstance(part, dict))
-    return content.encode("utf-8", "replace").decode("utf-8") if isinstance(content, str) else ""
+    if not isinstance(content, str):
+        return ""
+    joined = content.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+    return joined.encode("utf-8", "replace").decode("utf-8")
 
 
 def _count(value: Any) -> int:

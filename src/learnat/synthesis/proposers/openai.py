@@ -30,6 +30,14 @@ RESPONSE_FORMATS: dict[str, dict[str, Any] | None] = {
     "text": None,
 }
 
+LEAVE_OUT = {
+    "response_format": "proposer.response_format=text",
+    "temperature": "proposer.temperature=null",
+    "max_tokens": "proposer.max_reply_tokens=null",
+    "seed": "proposer.send_seed=false",
+}
+"""What keeps a parameter of a call from being sent, for servers that refuse it."""
+
 
 @dataclass
 class OpenAIProposer(Proposer):
@@ -173,6 +181,6 @@ class OpenAIProposer(Proposer):
             if self._closed:
                 raise Unanswered([GIVEN_UP])
             if self._client is None:
-                server = Server(self.base_url, self.model, self.api_key_env, group="proposer")
+                server = Server(self.base_url, self.model, self.api_key_env, "proposer", LEAVE_OUT)
                 self._client = ChatClient(server, self.attempts, self.timeout_s, self.concurrency)
             return self._client
