@@ -18,12 +18,15 @@ from points import FILE_NAME, Point, Summary, read, summarise
 from learnat.errors import LearnatError
 
 VOTE, STOPPED = "vote", "vote, early stop"
+IN_SIGHT = 0.25
+"""Methods whose EX is always this far below the best would squeeze the other curves into one: the title names them."""
 
 
 def markdown(points: Sequence[Point]) -> str:
     """The table, a line a method, and below it what the rows say beyond it. Raises as ``summarise`` does."""
     summaries = summarise(points)
-    labels = list(dict.fromkeys(point.label for point in points))
+    # Runs side by side come in any order.
+    labels = sorted({point.label for point in points})
     several = len(labels) > 1
     cells = {(each.method, each.n): _cell(each, several) for each in summaries}
     sizes = sorted({each.n for each in summaries})
@@ -74,21 +77,30 @@ def plot(points: Sequence[Point], path: Path) -> None:
     from matplotlib import pyplot
 
     summaries = summarise(points)
+    best = max(each.ex for each in summaries)
+    lines = {each.method: [other for other in summaries if other.method == each.method] for each in summaries}
+    far = [method for method, line in lines.items() if max(each.ex for each in line) < best - IN_SIGHT]
     figure, axes = pyplot.subplots(1, 2, figsize=(10, 4), sharey=True)
-    for method in dict.fromkeys(each.method for each in summaries):
-        line = [each for each in summaries if each.method == method]
+    for method, line in lines.items():
+        if method in far:
+            continue
         style = "x" if len(line) == 1 else "o-"
         mean = [100 * each.ex for each in line]
         below, above = [100 * (each.ex - each.low) for each in line], [100 * (each.high - each.ex) for each in line]
         for axis, values in zip(axes, ([each.n for each in line], [each.tokens for each in line]), strict=True):
             if any(below) or any(above):
-                axis.errorbar(values, mean, (below, above), fmt=style, label=method, markersize=5, capsize=2)
+                axis.errorbar(values, mean, (below, above), fmt=style, label=method, markersize=4, linewidth=1)
             else:
-                axis.plot(values, mean, style, label=method, markersize=5)
+                axis.plot(values, mean, style, label=method, markersize=4, linewidth=1)
     for axis, label in zip(axes, ("samples a question", "tokens a question (prompt and completion)"), strict=True):
         axis.set(xlabel=label, xscale="log")
         axis.grid(alpha=0.3)
+    sizes = sorted({each.n for each in summaries})
+    axes[0].set_xticks(sizes, list(map(str, sizes)))
+    axes[0].set_xticks([], minor=True)
     axes[0].set_ylabel("EX, %")
+    if far:
+        axes[0].set_title(f"too low to be shown: {'; '.join(far)}", fontsize="x-small", loc="left")
     axes[1].legend(fontsize="x-small")
     figure.tight_layout()
     figure.savefig(path, metadata={"Date": None})
