@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,6 +12,7 @@ import torch
 
 from learnat.errors import LearnatError
 from learnat.training.batches import TokenBatch, make_batch
+from learnat.training.logprobs import node_logprobs, token_logprobs
 from learnat.training.losses import MadpoLoss
 from learnat.training.modules import PreferenceModule
 from learnat.training.optimizers import adamw, warmup_cosine
@@ -73,6 +75,27 @@ def test_a_policy_that_is_not_its_reference_is_refused() -> None:
         LearnatError, match=r"differ from the reference's by 0\.091 .*must be equal\. The reference log-probs"
     ):
         module.check_start(make_batch(with_reference(tries, logprobs * 1.1), "packed", 0))
+
+
+def test_rounding_is_no_other_policy_where_steps_are_nearly_certain() -> None:
+    """The log-probs of a policy that has learnt its steps are hardly larger than what bfloat16 does to them."""
+    model = tiny_model(dtype=torch.float32)
+    tries = [item.trie for item in items()]
+    batch = make_batch(tries, "packed", 0)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    for _ in range(300):
+        loss = -node_logprobs(token_logprobs(model, batch), batch).mean()
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    logprobs = reference_logprobs(model, batches_of(items()), "cpu", lambda count: None)
+    assert logprobs.abs().mean() < 1
+    module = preference_module(model)
+    for changed, is_right in ((logprobs, True), (logprobs + 0.3, False), (logprobs * 2, False)):
+        start = make_batch(with_reference(tries, changed), "packed", 0)
+        expected = nullcontext() if is_right else pytest.raises(LearnatError, match="At step 0")
+        with torch.autocast("cpu", torch.bfloat16), expected:
+            module.check_start(start)
 
 
 def test_a_single_pair_whose_steps_changed_places_is_refused() -> None:

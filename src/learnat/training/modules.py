@@ -27,6 +27,9 @@ from learnat.training.metrics import StepMetrics, gradient_norm, is_logged
 
 START_TOLERANCE = 0.01
 """Relative error between policy and reference at step 0 that bfloat16 and another packing may cause (4e-4 was seen)."""
+STEP_TOLERANCE = 0.1
+"""Nats a step beyond that, as a root mean square, where activations are in half precision: the log-probs of a policy
+that is nearly sure of its steps are so small that rounding is no small share of them (more than 0.01 was seen)."""
 PAIR_TOLERANCE = 0.5
 """Nats by which a single pair may be off beyond that: rounding of short steps is not small beside their log-probs."""
 
@@ -178,17 +181,28 @@ class PreferenceModule(PolicyModule):
         """
         assert batch.reference is not None
         nodes = node_logprobs(token_logprobs(self.model, batch), batch)
-        error = (nodes - batch.reference).norm() / batch.reference.norm()
         moved, size = nodes - batch.reference, batch.reference.abs()
+        error, beyond = moved.norm() / size.norm(), 0.0
+        if self._is_half(nodes.device.type):
+            beyond = STEP_TOLERANCE * len(nodes) ** 0.5 / float(size.norm())
         won = (moved[batch.chosen] - moved[batch.rejected]).abs()
         wrong = ~(won <= PAIR_TOLERANCE + START_TOLERANCE * (size[batch.chosen] + size[batch.rejected]))
-        if not error < START_TOLERANCE or bool(wrong.any()):
+        if not error < START_TOLERANCE + beyond or bool(wrong.any()):
             raise LearnatError(
                 f"At step 0 the policy's log-probs differ from the reference's by {float(error):.2g} (relative), and "
                 f"those of {int(wrong.sum())} of {len(won)} step pairs by more than rounding: they must be equal. "
                 "The reference log-probs are not this policy's own: delete the folder reference in cache_dir to have "
                 "them computed again."
             )
+
+    def _is_half(self, device: str) -> bool:
+        """Whether the model's activations are in half precision there."""
+        if torch.is_autocast_enabled(device):
+            return True
+        dtypes: set[torch.dtype | None] = {parameter.dtype for parameter in self.model.parameters()}
+        if self._trainer is not None:  # a strategy that shards casts weights as it gathers them
+            dtypes.add(getattr(self._trainer.strategy, "compute_dtype", None))
+        return not dtypes.isdisjoint((torch.bfloat16, torch.float16))
 
     def step_total(self, packs: Sequence[TokenBatch]) -> Tensor:
         device = packs[0].margin.device
