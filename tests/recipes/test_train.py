@@ -88,7 +88,12 @@ def test_a_run_leaves_scores_predictions_and_checkpoints(
     assert all((tmp_path / "checkpoints" / stage / "learnat.json").is_file() for stage in trained)
     provenance = json.loads((tmp_path / "provenance.json").read_text())
     assert set(provenance["data_hash"]) == {"train", "dev_seen", "dev_unseen"} and provenance["prompt_hash"]
-    assert "| stage |" in (tmp_path / "table.md").read_text()
+    page = (tmp_path / "table.md").read_text()
+    assert "| stage |" in page
+    assert (tmp_path / "table.tex").read_text().count(r" \\") == 1 + 2 * len(stages)
+    # Three steps from scratch get no question right, of which nothing follows.
+    before, after = scores[stages[-2]]["dev_seen"]["ex"]["all"], scores[stages[-1]]["dev_seen"]["ex"]["all"]
+    assert (before, after) != (0.0, 0.0) or ("no question differs" in page and "no worse" not in page)
 
 
 def test_a_finished_stage_is_read_instead_of_run_again(
