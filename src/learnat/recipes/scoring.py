@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from learnat.benchmarks.types import Benchmark
+from learnat.errors import LearnatError
 from learnat.evaluation.execution_accuracy import score_execution, summarize
 from learnat.evaluation.scores import Verdict
 from learnat.evaluation.significance import compare
@@ -84,6 +85,17 @@ def write_jsonl(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     partial = path.with_name(path.name + ".partial")
     partial.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8", _AS_JSON)
     os.replace(partial, path)
+
+
+def split_names(given: object) -> list[str]:
+    """``data.eval_splits`` as a list; one split may be named without brackets.
+
+    Raises ``LearnatError`` for what are no names.
+    """
+    names = [given] if isinstance(given, str) else given
+    if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
+        raise LearnatError(f"data.eval_splits={given} must be names of splits, as in data.eval_splits=[dev].")
+    return list(names)
 
 
 class Scorer:
