@@ -133,6 +133,21 @@ def test_no_dev_query_is_trained_on(default: GeneratedBenchmark) -> None:
         assert default.manifest["statistics"][split]["template_in_train"] == pytest.approx(overlap, abs=1e-4)
 
 
+def test_it_is_said_how_much_of_dev_is_like_train(
+    default: GeneratedBenchmark, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO"):
+        GeneratedBenchmark(default.root)
+    shares = [default.manifest["statistics"][split]["template_in_train"] for split in ("dev_seen", "dev_unseen")]
+    seen, unseen = (f"{100 * share:.1f} %" for share in shares)
+    assert f"questions whose masked SQL template occurs in train: dev_seen {seen}, dev_unseen {unseen}" in caplog.text
+
+
+def test_the_manifest_is_no_split(default: GeneratedBenchmark) -> None:
+    with pytest.raises(LearnatError, match=r"that are there: dev_seen, dev_unseen, practice, train \("):
+        default.examples("dev_sen")
+
+
 def test_no_dev_query_is_trained_on_by_canonical_form(default: GeneratedBenchmark) -> None:
     def canonical(split: str) -> list[str]:
         examples = default.examples(split)

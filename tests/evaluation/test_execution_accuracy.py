@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from learnat import __version__
 from learnat.errors import LearnatError
-from learnat.evaluation.execution_accuracy import evaluate_predictions, score_execution, summarize
+from learnat.evaluation.execution_accuracy import ExecutionAccuracy, evaluate_predictions, score_execution, summarize
 from learnat.evaluation.predictions import read_predictions
+from learnat.evaluation.run import ScoringRun
+from learnat.evaluation.summary import make_scores
 from learnat.sql.execution import ExecutorPool
 from learnat.sql.gold_results import GoldResults
 from learnat.sql.hardness import spider_hardness
@@ -49,6 +52,7 @@ def test_verdicts_and_provenance_count_what_went_wrong(shop: Path, pool: Executo
     summary = summarize(verdicts, benchmark, timeout_s=0.3, schema_given="full")
     assert summary["ex"] == {"all": 1 / 3, "easy": 0.5, "hard": 0.0}
     assert summary["questions"] == {"all": 3, "easy": 2, "hard": 1}
+    assert summary["scored"] == {"ex": {"all": 3, "easy": 2, "hard": 1}}
     assert summary["provenance"] == {
         "evaluator": f"learnat {__version__}, execution accuracy",
         "benchmark": "toy",
@@ -79,6 +83,15 @@ def test_verdicts_and_provenance_count_what_went_wrong(shop: Path, pool: Executo
         },
     }
     assert json.loads(json.dumps(summary)) == summary
+
+
+def test_a_metric_says_how_many_questions_of_each_level_it_scored(shop: Path, pool: ExecutorPool) -> None:
+    verdicts = score_execution(toy(shop), "dev", dict(enumerate(GOLD)), pool)
+    metric = ExecutionAccuracy()
+    some = replace(metric.measure(ScoringRun(toy(shop), "dev", dict(enumerate(GOLD)), pool)), values=(1.0, None, None))
+    scores = make_scores([(metric, some)], verdicts, toy(shop), 30.0, "full").as_dict()
+    assert scores["scored"] == {"ex": {"all": 1, "easy": 1}}
+    assert scores["questions"] == {"all": 3, "easy": 2, "hard": 1}
 
 
 def test_results_beyond_a_cap_are_compared_by_digest(shop: Path) -> None:

@@ -99,11 +99,49 @@ def test_malformed_files(tmp_path: Path, text: str, words: list[str]) -> None:
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(LearnatError, match="No prediction file"):
         read_predictions(tmp_path / "none.jsonl")
-    with pytest.raises(LearnatError, match="Cannot read"):
+    with pytest.raises(LearnatError, match=r"has no predictions\.jsonl: name a prediction file, or a run folder"):
         read_predictions(tmp_path)
     (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(LearnatError, match="UTF-8"):
         read_predictions(tmp_path / "binary")
+
+
+def run_folder(folder: Path, *stages: str) -> Path:
+    """What train.py leaves: every stage's answers to every split, question 0 of ``split`` answered with its names."""
+    rows = [
+        {"index": 0, "predicted": f"{stage} {split}", "stage": stage, "split": split}
+        for stage in stages
+        for split in ("dev_seen", "dev_unseen")
+    ]
+    (folder / "predictions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder
+
+
+def test_of_a_run_one_stages_answers_to_one_split_are_read(tmp_path: Path) -> None:
+    run = run_folder(tmp_path, "sft", "madpo")
+    for path in (run, run / "predictions.jsonl"):
+        found = read_predictions(path, "dev_unseen", "sft")
+        assert dict(found) == {0: "sft dev_unseen"} and found.stage == "sft"
+    with pytest.raises(LearnatError, match=r"stages sft, madpo: .* one with predictions_stage=madpo"):
+        read_predictions(run, "dev_seen")
+    with pytest.raises(LearnatError, match=r"stages sft, madpo: .* one with compare_with_stage=madpo"):
+        read_predictions(run, "dev_seen", key="compare_with_stage")
+    with pytest.raises(LearnatError, match=r"predictions_stage=stf .* Did you mean 'sft'"):
+        read_predictions(run, "dev_seen", "stf")
+    with pytest.raises(LearnatError, match=r"none for split 'dev', only for: dev_seen, dev_unseen"):
+        read_predictions(run, "dev", "sft")
+
+
+def test_a_run_of_one_stage_needs_no_name(tmp_path: Path) -> None:
+    assert dict(read_predictions(run_folder(tmp_path, "sft"), "dev_seen")) == {0: "sft dev_seen"}
+
+
+def test_others_files_have_no_stages(tmp_path: Path) -> None:
+    # A key of their own that is called as one of ours is ignored, like any other.
+    path = write(tmp_path, json.dumps({"index": 0, "predicted": "SELECT 1", "split": "validation"}))
+    assert dict(read_predictions(path, "dev")) == {0: "SELECT 1"}
+    with pytest.raises(LearnatError, match="names no stages: leave predictions_stage=sft out"):
+        read_predictions(path, "dev", "sft")
 
 
 def test_missing_predictions_are_listed() -> None:

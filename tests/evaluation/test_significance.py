@@ -69,6 +69,7 @@ def test_compare_counts_questions_by_their_id() -> None:
     result = compare(a, list(reversed(b)))
     assert (result.accuracy_a, result.accuracy_b, result.only_a, result.only_b) == (0.6, 0.8, 1, 2)
     assert result.difference == pytest.approx(0.2)
+    assert result.interval is not None
     assert result.interval.low <= result.difference <= result.interval.high
     assert result.p_value == 1.0
     assert result.b_no_worse
@@ -80,8 +81,33 @@ def test_compare_tells_a_loss_from_noise() -> None:
     assert not compare(better, worse).b_no_worse
     assert compare(better, worse).p_value < 1e-6
     assert compare(worse, better).b_no_worse
-    same = compare(better, better)
-    assert (same.difference, same.interval.low, same.interval.high, same.p_value) == (0, 0, 0, 1)
+
+
+def test_where_no_question_differs_nothing_is_claimed() -> None:
+    same = compare(verdicts([True, False] * 12), verdicts([True, False] * 12))
+    assert (same.difference, same.p_value, same.interval, same.b_no_worse) == (0, 1, None, None)
+    # The largest share of differing questions that leaves a chance of 5 % to meet none among 24.
+    assert (1 - same.differing_at_most) ** 24 == pytest.approx(0.05)
+    assert stats.binomtest(0, 24).proportion_ci(0.90, method="exact").high == pytest.approx(same.differing_at_most)
+    assert str(same) == (
+        "0.500 → 0.500 on 24 questions: no question differs, so nothing is shown but that with 95 % confidence at most "
+        "11.7 % of such questions do"
+    )
+    assert "no worse" not in same.verdict("sft", "madpo")
+    assert compare(verdicts([False]), verdicts([False])).differing_at_most == pytest.approx(0.95)
+
+
+def test_where_all_questions_differ_alike_there_is_no_interval() -> None:
+    lost = compare(verdicts([True] * 3), verdicts([False] * 3))
+    assert (lost.difference, lost.interval, lost.p_value, lost.b_no_worse) == (-1, None, 0.25, None)
+    assert str(lost) == "1.000 → 0.000 on 3 questions: difference -1.000, exact McNemar p = 0.25 (0 gained, 3 lost)"
+    assert lost.differing_at_most is None
+
+
+def test_a_verdict_is_that_of_the_interval() -> None:
+    better, worse = verdicts([True] * 90 + [False] * 10), verdicts([True] * 60 + [False] * 40)
+    assert compare(better, worse).verdict("a", "b") == "b is WORSE than a within the 95 % interval"
+    assert compare(worse, better).verdict("a", "b") == "b is no worse than a within the 95 % interval"
 
 
 def test_compare_refuses_different_questions() -> None:
@@ -130,4 +156,4 @@ def test_values_that_are_no_verdicts_are_compared_by_permutation() -> None:
     assert result.test == "sign-flip permutation"
     assert result.difference == pytest.approx(0.08)
     assert (result.only_a, result.only_b) == (10, 90)
-    assert result.p_value < 0.01 and result.interval.low > 0
+    assert result.p_value < 0.01 and result.interval is not None and result.interval.low > 0

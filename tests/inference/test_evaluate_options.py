@@ -112,6 +112,20 @@ def test_what_is_answered_is_not_asked_again(tmp_path: Path, cache: Path, checkp
     assert (tmp_path / "answers.jsonl").read_text() == kept
 
 
+def test_a_run_folder_keeps_to_its_checkpoint_but_not_to_a_way_of_asking(
+    tmp_path: Path, cache: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    evaluated(tmp_path, cache, checkpoint, ["inference=vote", "inference.samples=2"])
+    # Told before anything is loaded: there is no such checkpoint.
+    with pytest.raises(LearnatError, match=r"other settings: checkpoint \(.*nowhere\)\. Give another run_dir"):
+        evaluated(tmp_path, cache, tmp_path / "nowhere", ["inference=vote", "inference.samples=2"])
+    capsys.readouterr()
+    evaluated(tmp_path, cache, checkpoint, ["inference=vote", "inference.samples=3"])
+    assert len((tmp_path / "answers.jsonl").read_text().splitlines()) == 2 * 3
+    said = " ".join(capsys.readouterr().out.split())
+    assert "replaces scores made with other settings: inference.samples (2 → 3)." in said
+
+
 def test_prompts_that_do_not_fit_are_told_as_such(
     tmp_path: Path, cache: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

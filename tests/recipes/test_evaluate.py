@@ -59,7 +59,7 @@ def predictions(folder: Path, name: str, *sql: str) -> Path:
 
 def run(folder: Path, root: Path, file: Path | str, *overrides: str) -> dict[str, Any]:
     (folder / "run").mkdir(exist_ok=True)
-    given = ["data=spider", f"data.root={root}", f"predictions={file}", f"run_dir={folder / 'run'}", "workers=1"]
+    given = ["data=spider", f"data.root={root}", f"predictions='{file}'", f"run_dir={folder / 'run'}", "workers=1"]
     with initialize_config_dir(str(CONF), version_base="1.3"):
         cfg: DictConfig = compose("evaluate", [*given, *overrides])
     OmegaConf.resolve(cfg)
@@ -151,8 +151,93 @@ def test_predictions_for_no_question_are_told(tmp_path: Path, spider: Path, capl
 def test_whatever_a_model_wrote_is_reported(tmp_path: Path, spider: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "run[v1].jsonl"
     file.write_text("".join(json.dumps({"index": i, "predicted": sql + "\ud800"}) + "\n" for i, sql in enumerate(GOLD)))
-    metrics = run(tmp_path, spider, f"'{file}'", "metrics=em")
+    metrics = run(tmp_path, spider, file, "metrics=em")
     assert metrics["ex"]["all"] == 0.0 and "em" in metrics
     rows = [json.loads(line) for line in (tmp_path / "run/predictions.jsonl").read_text().splitlines()]
     assert [row["predicted"] for row in rows] == [sql + "\ud800" for sql in GOLD]
     assert "run[v1].jsonl" in capsys.readouterr().out
+
+
+def test_predictions_that_do_not_run_are_told(tmp_path: Path, spider: Path, caplog: pytest.LogCaptureFixture) -> None:
+    fenced = tmp_path / "mine.jsonl"
+    lines = [json.dumps({"index": i, "predicted": f"```sql\n{sql}\n```"}) for i, sql in enumerate(GOLD)]
+    fenced.write_text("\n".join(lines))
+    run(tmp_path, spider, fenced)
+    assert "did not run 3; timed out 0" in (tmp_path / "run/table.md").read_text()
+    assert "did not run 3; timed out 0" in (tmp_path / "run/table.tex").read_text()
+    assert 'mine.jsonl: none of the 3 predictions ran; question 0: near "```sql' in caplog.text
+    assert "3 of the 3 predictions begin with a Markdown fence (```)" in caplog.text
+    caplog.clear()
+    run(tmp_path / "run", spider, predictions(tmp_path, "two.sql", GOLD[0], "SELECT", "nothing"))
+    assert "did not run 2" in (tmp_path / "run/run/table.md").read_text()
+    assert "predictions ran" not in caplog.text and "fence" not in caplog.text
+
+
+def test_a_comparison_goes_with_its_scores(tmp_path: Path, spider: Path) -> None:
+    mine = predictions(tmp_path, "mine.sql", *GOLD)
+    run(tmp_path, spider, mine, f"compare_with={mine}")
+    assert (tmp_path / "run/comparison.json").is_file()
+    run(tmp_path, spider, mine)
+    assert not (tmp_path / "run/comparison.json").exists()
+
+
+def test_a_run_folder_keeps_the_scores_of_what_it_scored(
+    tmp_path: Path, spider: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine, theirs = predictions(tmp_path, "mine.sql", *GOLD), predictions(tmp_path, "theirs.sql", *["SELECT 1"] * 3)
+    first = run(tmp_path, spider, mine)
+    left = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+    for file, overrides, difference in (
+        (theirs, [], r"predictions \(mine\.sql, [0-9a-f]{12} → theirs\.sql, [0-9a-f]{12}\)"),
+        (mine, ["data.databases=[music]"], r".*data\.databases \(None → \['music'\]\)"),
+    ):
+        with pytest.raises(
+            LearnatError, match=rf"holds a run with other settings: {difference}\. Give another run_dir"
+        ):
+            run(tmp_path, spider, file, *overrides)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()} == left
+    # The same once more, and the same predictions scored in another way, which is said.
+    capsys.readouterr()
+    assert run(tmp_path, spider, mine, "workers=2") == first
+    assert "replaces" not in capsys.readouterr().out
+    again = run(tmp_path, spider, mine, "metrics=[soft_f1]", "executor.timeout_s=20", f"compare_with={theirs}")
+    assert again["soft_f1"]["all"] == 1.0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "replaces scores made with other settings: compare_with (None → " in said
+    assert "executor.timeout_s (30 → 20), metrics (None → ['soft_f1'])" in said
+    mine.write_text("SELECT 1\n" * 3)
+    with pytest.raises(LearnatError, match=r"predictions \(mine\.sql, [0-9a-f]{12} → mine\.sql, [0-9a-f]{12}\)"):
+        run(tmp_path, spider, mine)
+
+
+def test_a_mistake_leaves_no_settings_behind(tmp_path: Path, spider: Path) -> None:
+    with pytest.raises(LearnatError):
+        run(tmp_path, spider, predictions(tmp_path, "mine.sql", *GOLD), "metrics=[ts]")
+    run(tmp_path, spider, predictions(tmp_path, "theirs.sql", *GOLD))
+
+
+def test_what_to_score_is_asked_for_before_anything_is_read(tmp_path: Path) -> None:
+    with pytest.raises(LearnatError, match=r"predictions=FILE.* checkpoint=.* engine=openai"):
+        run(tmp_path, tmp_path / "nowhere", "", "predictions=null")
+
+
+def test_a_training_run_is_scored_and_compared_by_stage(
+    tmp_path: Path, spider: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained = tmp_path / "trained"
+    trained.mkdir()
+    sql = {"sft": ["SELECT 1"] * 3, "madpo": GOLD}
+    rows = [
+        {"index": i, "predicted": text, "db_id": "music", "stage": stage, "split": "dev"}
+        for stage in sql
+        for i, text in enumerate(sql[stage])
+    ]
+    (trained / "predictions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    stages = ["predictions_stage=madpo", f"compare_with={trained}", "compare_with_stage=sft"]
+    assert run(tmp_path, spider, trained, *stages)["ex"]["all"] == 1.0
+    assert f"EX, {trained} (sft) → madpo: 0.000 → 1.000" in " ".join(capsys.readouterr().out.split())
+    assert json.loads((tmp_path / "run/comparison.json").read_text())["with"] == f"{trained} (sft)"
+    with pytest.raises(LearnatError, match=r"stages sft, madpo: .* compare_with_stage="):
+        run(tmp_path, spider, trained, *stages[:2])
+    with pytest.raises(LearnatError, match=r"predictions_stage=sft .* without predictions"):
+        run(tmp_path, spider, "", "predictions=null", "engine=openai", "engine.model=m", "predictions_stage=sft")

@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from learnat.errors import LearnatError
 from learnat.recipes.command_line import hydra_arguments
 from learnat.recipes.evaluate import evaluate
+from learnat.recipes.scoring import split_names
 from learnat.recipes.train import train
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -88,7 +89,12 @@ def test_a_run_leaves_scores_predictions_and_checkpoints(
     assert all((tmp_path / "checkpoints" / stage / "learnat.json").is_file() for stage in trained)
     provenance = json.loads((tmp_path / "provenance.json").read_text())
     assert set(provenance["data_hash"]) == {"train", "dev_seen", "dev_unseen"} and provenance["prompt_hash"]
-    assert "| stage |" in (tmp_path / "table.md").read_text()
+    page = (tmp_path / "table.md").read_text()
+    assert "| stage |" in page
+    assert (tmp_path / "table.tex").read_text().count(r" \\") == 1 + 2 * len(stages)
+    # Three steps from scratch get no question right, of which nothing follows.
+    before, after = scores[stages[-2]]["dev_seen"]["ex"]["all"], scores[stages[-1]]["dev_seen"]["ex"]["all"]
+    assert (before, after) != (0.0, 0.0) or ("no question differs" in page and "no worse" not in page)
 
 
 def test_a_finished_stage_is_read_instead_of_run_again(
@@ -166,6 +172,27 @@ def test_a_folder_of_another_run_is_refused(tmp_path: Path, cache: Path) -> None
     train(config(tmp_path, cache, "loss=sft"))
     with pytest.raises(LearnatError, match=r"other settings: .*\bseed \(1 → 2\)\. Give another run_dir"):
         train(config(tmp_path, cache, "loss=sft", "seed=2"))
+
+
+@pytest.mark.parametrize(
+    ("given", "splits"),
+    [("dev_seen", ["dev_seen"]), ("[dev_seen]", ["dev_seen"]), ("[dev_unseen,dev_seen]", ["dev_unseen", "dev_seen"])],
+)
+def test_one_split_needs_no_brackets(given: str, splits: list[str]) -> None:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose("train", [f"data.eval_splits={given}"])
+    assert split_names(cfg.data.eval_splits) == splits
+
+
+def test_the_splits_that_are_measured_must_be_names(tmp_path: Path, cache: Path) -> None:
+    for given in ("null", "3", "[dev_seen,3]"):
+        with pytest.raises(
+            LearnatError, match=r"data\.eval_splits=.* names of splits, as in data\.eval_splits=\[dev\]"
+        ):
+            train(config(tmp_path, cache, f"data.eval_splits={given}"))
+    # A name that is given without brackets is taken for one.
+    with pytest.raises(LearnatError, match="no question file of split 'dev_sen'"):
+        train(config(tmp_path, cache, "data.eval_splits=dev_sen"))
 
 
 def pretrained(folder: Path, cache: Path, path: Path, *overrides: str) -> DictConfig:

@@ -37,6 +37,8 @@ class BirdBenchmark(FileBenchmark):
         "folder with data.root=FOLDER, or its parent with the environment variable LEARNAT_DATA."
     )
     row_keys = ("db_id", "question", "SQL")
+    not_splits: tuple[str, ...] = ("tables",)
+    """JSON files, without their ending, that hold no questions."""
 
     def question_files(self, split: str) -> list[Path]:
         candidates = self._candidates(split)
@@ -105,7 +107,7 @@ class BirdBenchmark(FileBenchmark):
 
     def _splits(self) -> list[str]:
         stems = {path.stem for home in self._homes for path in home.glob("*.json")} | {*_MINI_DEV}
-        names = sorted(stem for stem in stems if stem != "tables" and not stem.endswith("_tables"))
+        names = sorted(stem for stem in stems if stem not in self.not_splits and not stem.endswith("_tables"))
         found = [name for name in names if any(path.is_file() for path in self._candidates(name))]
         # A JSON file in the root is a split where databases lie beside it, and somebody's notes where none do.
         flat = (self.root / "databases").is_dir()

@@ -95,7 +95,7 @@ def summarize(
     timeout_s: float = 30.0,
     schema_given: str = "unknown",
 ) -> dict[str, Any]:
-    """``{"ex": {"all": …, "easy": …}, "intervals": …, "questions": …, "provenance": …}`` for the verdicts of one split.
+    """The verdicts of one split as metrics.json has them (``Scores.as_dict``): ``{"ex": {"all": …, "easy": …}, …}``.
 
     Raises:
         LearnatError: there is no verdict to make a score of, or they come from several splits.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from rich import box
 from rich.markup import escape
 from rich.table import Table
 
@@ -24,6 +26,10 @@ _LATEX = str.maketrans(
 )
 
 
+_WIDTH = 80
+_LEAST_NAME = 10
+
+
 @dataclass(frozen=True)
 class Rows:
     """A table as text. The first ``labels`` columns are names, the others figures; ``note`` stands below."""
@@ -36,20 +42,45 @@ class Rows:
 
 
 def to_terminal(content: Rows) -> Table:
-    """A rule stands between rows whose first cell differs, where several columns are names."""
+    """A line is left empty between rows whose first cell differs, where several columns are names.
+
+    Made for 80 columns: names that are too long are folded, figures stay on one line as long as that leaves each name
+    ``_LEAST_NAME`` columns, and the ``(n …)`` of a figure stands below it.
+    """
     # A file's name may look like markup: run[v1].sql.
     title, note = escape(content.title), escape(content.note) or None
-    table = Table(title=title, caption=note, title_justify="left", caption_justify="left")
+    table = Table(
+        title=title,
+        caption=note,
+        title_justify="left",
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 0),
+        pad_edge=False,
+    )
+    rows = [tuple(cell.replace(" (n ", "\n(n ") for cell in row) for row in content.rows]
+    names = content.labels * (_LEAST_NAME + 1)
+    whole = names + _figures_width(content.columns, rows, content.labels) < _WIDTH
     for position, column in enumerate(content.columns):
-        label = position < content.labels
-        table.add_column(column, justify="left" if label else "right", no_wrap=label)
+        if position < content.labels:
+            table.add_column(column, overflow="fold")
+        else:
+            table.add_column(column, justify="right", no_wrap=whole)
     previous = None
-    for row in content.rows:
+    for row in rows:
         if content.labels > 1 and previous not in (None, row[0]):
             table.add_section()
         table.add_row(*map(escape, row))
         previous = row[0]
     return table
+
+
+def _figures_width(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]], labels: int) -> int:
+    """Columns of a terminal that the figures take, each with the gap before it."""
+    widths = [
+        [len(line) for cell in column for line in cell.split("\n")] for column in zip(columns, *rows, strict=True)
+    ]
+    return sum(max(width) + 1 for width in widths[labels:])
 
 
 def to_markdown(content: Rows) -> str:

@@ -1,6 +1,7 @@
 """Reading prediction files: our own, Spider's, BIRD's.
 
-* JSON lines: ``{"index": 0, "predicted": "SELECT …"}``; further keys are ignored.
+* JSON lines: ``{"index": 0, "predicted": "SELECT …"}``. Lines of our own predictions.jsonl name their ``stage`` and
+  ``split`` as well, and may be of several; further keys are ignored.
 * A JSON list of such objects, or of SQL strings in the order of the split.
 * Spider's text: one SQL a line, in the order of the split, optionally followed by a tab and the database
   (``dev_gold.sql`` is such a file). An empty line is an empty, hence wrong, prediction, also at the end.
@@ -18,9 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from learnat.benchmarks.types import Example
-from learnat.errors import LearnatError
+from learnat.errors import LearnatError, nearest
 
 BIRD_SEPARATOR = "\t----- bird -----\t"
+_OF_A_RUN = "predictions.jsonl"
 _MOST_DIGITS = 9
 _FORMATS = (
     'JSON lines {"index": 0, "predicted": "SELECT …"}, Spider\'s one SQL a line, '
@@ -32,12 +34,14 @@ _FORMATS = (
 class Predictions(Mapping[int, str]):
     """Predicted SQL by question index (the 0-based position in the split's official file).
 
-    ``databases`` holds the database named beside a prediction, where the file names one.
+    ``databases`` holds the database named beside a prediction, where the file names one; ``stage`` is whose predictions
+    they are, where the file says so.
     """
 
     source: str
     sql: Mapping[int, str]
     databases: Mapping[int, str] = field(default_factory=dict)
+    stage: str | None = None
 
     def __getitem__(self, index: int) -> str:
         return self.sql[index]
@@ -55,16 +59,25 @@ class _Entry:
     index: int
     sql: str
     database: str = ""
+    stage: str | None = None
+    split: str | None = None
 
 
-def read_predictions(path: Path | str) -> Predictions:
-    """The predictions in a file of any of the formats above.
+def read_predictions(
+    path: Path | str, split: str | None = None, stage: str | None = None, key: str = "predictions_stage"
+) -> Predictions:
+    """The predictions in a file of any of the formats above, or in the predictions.jsonl of a run folder.
+
+    Args:
+        split: of lines that name stage and split, those of this split are read; None: all.
+        stage: and of these the ones of this stage; None: of the only one.
+        key: the setting that ``stage`` comes from, for messages to name it.
 
     Raises:
         LearnatError: the file is missing, empty or not UTF-8 text; an entry is malformed (with its line); an index
-            occurs twice.
+            occurs twice; it holds no predictions of ``split`` or ``stage``, or those of several stages, none named.
     """
-    path = Path(path)
+    path = prediction_file(path)
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
@@ -77,7 +90,8 @@ def read_predictions(path: Path | str) -> Predictions:
     sql: dict[int, str] = {}
     databases: dict[int, str] = {}
     places: dict[int, str] = {}
-    for entry in _entries(path, text):
+    chosen, stage = _chosen(path, list(_entries(path, text)), split, stage, key)
+    for entry in chosen:
         if entry.index in sql:
             raise LearnatError(
                 f"{entry.place}: question {entry.index} is predicted twice; the first time at {places[entry.index]}."
@@ -86,7 +100,48 @@ def read_predictions(path: Path | str) -> Predictions:
         places[entry.index] = entry.place
         if entry.database:
             databases[entry.index] = entry.database
-    return Predictions(str(path), sql, databases)
+    return Predictions(str(path), sql, databases, stage)
+
+
+def prediction_file(path: Path | str) -> Path:
+    """``path``, or, where it is a run folder, its predictions.jsonl.
+
+    Raises:
+        LearnatError: a folder that has none.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        return path
+    if not (path / _OF_A_RUN).is_file():
+        raise LearnatError(
+            f"The folder {path} has no {_OF_A_RUN}: name a prediction file, or a run folder of train.py or evaluate.py."
+        )
+    return path / _OF_A_RUN
+
+
+def _chosen(
+    path: Path, entries: Sequence[_Entry], split: str | None, stage: str | None, key: str
+) -> tuple[Sequence[_Entry], str | None]:
+    """The entries of ``split`` and ``stage``, and that stage."""
+    if split is None or not any(entry.stage for entry in entries):
+        if stage is not None:
+            raise LearnatError(f"{path} names no stages: leave {key}={stage} out.")
+        return entries, None
+    of_split = [entry for entry in entries if entry.split == split]
+    if not of_split:
+        splits = dict.fromkeys(entry.split for entry in entries if entry.split)
+        raise LearnatError(
+            f"{path} holds predictions, but none for split {split!r}, only for: {', '.join(splits)} (data.split)."
+        )
+    stages = list(dict.fromkeys(entry.stage for entry in of_split if entry.stage))
+    if stage is None and len(stages) > 1:
+        raise LearnatError(
+            f"{path} holds the predictions of the stages {', '.join(stages)}: name one with {key}={stages[-1]}."
+        )
+    stage = stage or stages[0]
+    if stage not in stages:
+        raise LearnatError(f"{path} has no predictions of {key}={stage} for split {split!r}. {nearest(stage, stages)}")
+    return [entry for entry in of_split if entry.stage == stage], stage
 
 
 def check_predictions(predictions: Mapping[int, str], examples: Sequence[Example], split: str) -> None:
@@ -186,7 +241,17 @@ def _from_object(place: str, content: Any) -> _Entry:
         raise LearnatError(f"{place}: 'index' is {index!r}; it must be the question's 0-based position.")
     if not isinstance(sql, str):
         raise LearnatError(f"{place}: 'predicted' is {sql!r}; it must be SQL text (empty when there is none).")
-    return _Entry(place, index, sql, database if isinstance(database, str) else "")
+    # Only where both are there are they ours.
+    stage, split = content.get("stage"), content.get("split")
+    ours = isinstance(stage, str) and isinstance(split, str) and bool(stage and split)
+    return _Entry(
+        place,
+        index,
+        sql,
+        database if isinstance(database, str) else "",
+        stage if ours else None,
+        split if ours else None,
+    )
 
 
 def _from_bird(path: Path, content: _Pairs) -> Iterator[_Entry]:

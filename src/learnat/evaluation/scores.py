@@ -104,24 +104,27 @@ class Figure:
 class Scores:
     """Metrics by difficulty (``all`` first), the number of questions and an interval behind each, and the provenance.
 
-    ``metrics`` is ``{"ex": {"all": 0.83, "easy": …}}``; ``intervals`` has the same keys. ``features`` has a figure for
-    each metric by what the gold query uses (``sql.features``).
+    ``metrics`` is ``{"ex": {"all": 0.83, "easy": …}}``; ``intervals`` has the same keys, and so has ``scored``: of how
+    many questions each figure is the mean. ``questions`` are all there are, by difficulty, whether a metric scored them
+    or not. ``features`` has a figure for each metric by what the gold query uses (``sql.features``).
     """
 
     metrics: Mapping[str, Mapping[str, float]]
     intervals: Mapping[str, Mapping[str, Interval]]
+    scored: Mapping[str, Mapping[str, int]]
     questions: Mapping[str, int]
     features: Mapping[str, Mapping[str, Figure]]
     provenance: Provenance
 
     def as_dict(self) -> dict[str, Any]:
-        """The form of metrics.json: one key a metric, then intervals, questions, features and provenance."""
+        """The form of metrics.json: one key a metric, then intervals, scored, questions, features, provenance."""
         return {
             **{metric: dict(by_level) for metric, by_level in self.metrics.items()},
             "intervals": {
                 metric: {level: interval.as_list() for level, interval in by_level.items()}
                 for metric, by_level in self.intervals.items()
             },
+            "scored": {metric: dict(by_level) for metric, by_level in self.scored.items()},
             "questions": dict(self.questions),
             "features": {
                 feature: {

@@ -2,7 +2,8 @@
 
 Intervals are 95 % percentile bootstraps over questions with a fixed seed, so that a figure always has the same one.
 Where all values are the same 0 or 1, a bootstrap has nothing to vary and would claim certainty: Wilson's interval of a
-share stands in there.
+share stands in there. Where two runs differ on no question, or on all by as much, there is no interval of their
+difference: how many questions can differ at most is all that is known then.
 """
 
 from __future__ import annotations
@@ -25,30 +26,46 @@ _CHUNK = 1_000
 class PairedComparison:
     """Run B against run A on the same questions, by one metric.
 
-    ``difference`` is B's mean minus A's, ``interval`` its 95 % interval by paired bootstrap. ``p_value`` is that of
+    ``difference`` is B's mean minus A's, ``interval`` its 95 % interval by paired bootstrap; None where all questions
+    differ by the same, none included, so that a bootstrap has nothing to vary. ``p_value`` is that of
     the exact McNemar test where all values are 0 or 1, else of a sign-flip permutation test, which is the same test on
-    means (``test`` names it); ``only_a`` and ``only_b`` count the questions that one run alone does better.
+    means (``test`` names it); ``only_a`` and ``only_b`` count the questions that one run alone does better. Where there
+    are none, ``differing_at_most`` is the 95 % upper bound of the share of questions that differ (``no_event_bound``).
     """
 
     questions: int
     accuracy_a: float
     accuracy_b: float
     difference: float
-    interval: Interval
+    interval: Interval | None
     p_value: float
     test: str
     only_a: int
     only_b: int
+    differing_at_most: float | None = None
 
     @property
-    def b_no_worse(self) -> bool:
-        """B is not significantly below A: the interval of the difference reaches 0 or lies above it."""
-        return self.interval.high >= 0.0
+    def b_no_worse(self) -> bool | None:
+        """B is not significantly below A: the interval of the difference, if any, reaches 0 or lies above it."""
+        return None if self.interval is None else self.interval.high >= 0.0
+
+    def verdict(self, a: str, b: str) -> str:
+        """``b_no_worse`` in words, for runs called ``a`` and ``b``; empty where there is none."""
+        if self.b_no_worse is None:
+            return ""
+        return f"{b} is {'no worse' if self.b_no_worse else 'WORSE'} than {a} within the 95 % interval"
 
     def __str__(self) -> str:
+        means = f"{self.accuracy_a:.3f} → {self.accuracy_b:.3f} on {self.questions} questions: "
+        if self.differing_at_most is not None:
+            return (
+                f"{means}no question differs, so nothing is shown but that with 95 % confidence at most "
+                f"{100 * self.differing_at_most:.1f} % of such questions do"
+            )
+        interval = self.interval
+        shown = "" if interval is None else f"95 % interval [{interval.low:+.3f}, {interval.high:+.3f}], "
         return (
-            f"{self.accuracy_a:.3f} → {self.accuracy_b:.3f} on {self.questions} questions: difference "
-            f"{self.difference:+.3f}, 95 % interval [{self.interval.low:+.3f}, {self.interval.high:+.3f}], "
+            f"{means}difference {self.difference:+.3f}, {shown}"
             f"{self.test} p = {self.p_value:.3g} ({self.only_b} gained, {self.only_a} lost)"
         )
 
@@ -74,6 +91,14 @@ def wilson_interval(right: int, questions: int) -> Interval:
     half = math.sqrt(share * (1 - share) * weight + weight**2 / 4) / (1 + weight)
     # Rounding must not push the bound past the share itself at 0 and 1.
     return Interval(min(share, max(0.0, centre - half)), max(share, min(1.0, centre + half)))
+
+
+def no_event_bound(questions: int) -> float:
+    """The one-sided 95 % upper bound (Clopper and Pearson, 1934) of a share of which ``questions`` showed no case.
+
+    About 3 / ``questions``, the rule of three.
+    """
+    return float(1.0 - 0.05 ** (1.0 / questions))
 
 
 def mcnemar(only_a: int, only_b: int) -> float:
@@ -156,14 +181,16 @@ def compare_values(a: Mapping[str, float], b: Mapping[str, float], seed: int = 0
     only_b = sum(y > x for x, y in zip(first, second, strict=True))
     verdicts = {0.0, 1.0}.issuperset([*first, *second])
     differences = [y - x for x, y in zip(first, second, strict=True)]
+    varied = len(set(differences)) > 1
     return PairedComparison(
         questions=len(first),
         accuracy_a=sum(first) / len(first),
         accuracy_b=sum(second) / len(first),
         difference=sum(differences) / len(first),
-        interval=bootstrap_difference(first, second, seed=seed),
+        interval=bootstrap_difference(first, second, seed=seed) if varied else None,
         p_value=mcnemar(only_a, only_b) if verdicts else permutation_test(differences, seed=seed),
         test="exact McNemar" if verdicts else "sign-flip permutation",
         only_a=only_a,
         only_b=only_b,
+        differing_at_most=None if only_a or only_b else no_event_bound(len(first)),
     )

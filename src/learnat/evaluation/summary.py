@@ -44,6 +44,7 @@ def make_scores(
     return Scores(
         metrics={name: {level: figure.value for level, figure in by.items()} for name, by in figures.items()},
         intervals={name: {level: figure.interval for level, figure in by.items()} for name, by in figures.items()},
+        scored={name: {level: figure.questions for level, figure in by.items()} for name, by in figures.items()},
         questions={level: len(group) for level, group in levels.items()},
         features={
             feature: {

@@ -7,27 +7,32 @@ from typing import Any
 
 from rich.table import Table
 
-from learnat.evaluation.formats import Rows, to_markdown, to_terminal
+from learnat.evaluation.formats import Rows, to_latex, to_markdown, to_terminal
 from learnat.evaluation.registry import NOT_SHARES, TITLES
 
 Metrics = Mapping[str, Mapping[str, Mapping[str, Any]]]
 """``{stage: {split: scores}}``, as train.py writes it to metrics.json; ``scores`` is ``Scores.as_dict()``."""
 
-NOT_METRICS = {"intervals", "questions", "features", "provenance"}
+NOT_METRICS = {"intervals", "scored", "questions", "features", "provenance"}
 _SHARED_NOTES = (("sqlite_version", "SQLite"), ("schema_given", "schema given:"))
 _COUNTS = (
     ("skipped", "skipped"),
+    ("failed", "did not run"),
     ("not_scored", "not scored"),
     ("unanswered", "without an answer"),
     ("timed_out", "timed out"),
     ("truncated", "cut by a cap"),
     ("gold_failed", "gold failed"),
 )
-_ALWAYS_SAID = ("skipped", "timed_out")
+_ALWAYS_SAID = ("skipped", "failed", "timed_out")
 
 
 def rows(metrics: Metrics, metric: str = "ex", title: str | None = None) -> Rows:
-    """The cells, times 100, ``all`` with its 95 % interval; below, what the figures must be read with."""
+    """The cells, times 100, ``all`` with its 95 % interval; below, what the figures must be read with.
+
+    The column ``n`` is how many questions the metric scored. A level's figure says so itself where it is not all of the
+    level's questions.
+    """
     scores = [
         (stage, split, of_split)
         for stage, splits in metrics.items()
@@ -41,7 +46,7 @@ def rows(metrics: Metrics, metric: str = "ex", title: str | None = None) -> Rows
     )
     return Rows(
         title=title or f"{_title(metric)}, {'× 100' if metric in NOT_SHARES else '%'}",
-        columns=("stage", "split", "questions", *levels),
+        columns=("stage", "split", "n", *levels),
         rows=cells,
         note=_note([of_split for _, _, of_split in scores], metric),
         labels=2,
@@ -49,17 +54,21 @@ def rows(metrics: Metrics, metric: str = "ex", title: str | None = None) -> Rows
 
 
 def feature_rows(scores: Mapping[str, Any]) -> Rows:
-    """One split's figures, times 100, by what the gold query uses: one column a metric."""
+    """One split's figures, times 100, by what the gold query uses: one column a metric.
+
+    The column ``n`` is how many questions there are of a feature; a figure of fewer says of how many.
+    """
     names = list(dict.fromkeys(name for by_metric in scores["features"].values() for name in by_metric))
     lines = []
     for feature, by_metric in scores["features"].items():
         questions = max((figure["questions"] for figure in by_metric.values()), default=0)
-        lines.append((feature, str(questions), *(_feature_cell(by_metric.get(name)) for name in names)))
+        lines.append((feature, str(questions), *(_feature_cell(by_metric.get(name), questions) for name in names)))
     return Rows(
         title="By what the gold query uses, × 100",
-        columns=("feature", "questions", *map(_title, names)),
+        columns=("feature", "n", *map(_title, names)),
         rows=tuple(lines),
-        note="A question counts in every row that applies to it; in brackets its 95 % interval.",
+        note="n: questions, each in every row that applies to it; beside a figure, where its metric scored fewer. In "
+        "brackets: 95 % intervals.",
         labels=1,
     )
 
@@ -72,6 +81,11 @@ def score_table(metrics: Metrics, metric: str = "ex", title: str | None = None) 
 def score_markdown(metrics: Metrics, metric: str = "ex") -> str:
     """``rows`` as Markdown text, ending with a newline."""
     return to_markdown(rows(metrics, metric))
+
+
+def score_latex(metrics: Metrics, metric: str = "ex", title: str | None = None) -> str:
+    """``rows`` as LaTeX text, ending with a newline."""
+    return to_latex(rows(metrics, metric, title))
 
 
 def metric_names(metrics: Metrics) -> list[str]:
@@ -100,17 +114,24 @@ def _questions(of_split: Mapping[str, Any], metric: str) -> str:
 def _cell(of_split: Mapping[str, Any], metric: str, level: str) -> str:
     value = of_split[metric].get(level)
     interval = of_split.get("intervals", {}).get(metric, {}).get(level) if level == "all" else None
-    return _figure(value, interval)
+    scored, questions = (of_split.get(key, {}) for key in ("scored", "questions"))
+    # The column n says it of all of them.
+    n = None if level == "all" else scored.get(metric, {}).get(level)
+    return _figure(value, interval, None if n == questions.get(level) else n)
 
 
-def _feature_cell(figure: Mapping[str, Any] | None) -> str:
-    return "–" if figure is None else _figure(figure["value"], figure["interval"])
+def _feature_cell(figure: Mapping[str, Any] | None, questions: int) -> str:
+    if figure is None:
+        return "–"
+    n = figure["questions"]
+    return _figure(figure["value"], figure["interval"], None if n == questions else n)
 
 
-def _figure(value: float | None, interval: Sequence[float] | None) -> str:
+def _figure(value: float | None, interval: Sequence[float] | None, n: int | None = None) -> str:
     if value is None:
         return "–"
-    return f"{100 * value:.1f}" + (f" [{100 * interval[0]:.1f}, {100 * interval[1]:.1f}]" if interval else "")
+    shown = f"{100 * value:.1f}" + (f" [{100 * interval[0]:.1f}, {100 * interval[1]:.1f}]" if interval else "")
+    return shown if n is None else f"{shown} (n {n})"
 
 
 def _note(scores: Sequence[Mapping[str, Any]], metric: str) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig
@@ -14,14 +17,15 @@ from rich.console import Console
 
 from learnat.benchmarks.types import Benchmark
 from learnat.errors import LearnatError
-from learnat.evaluation.predictions import check_predictions, read_predictions
+from learnat.evaluation.predictions import check_predictions, prediction_file, read_predictions
+from learnat.evaluation.scores import Verdict
 from learnat.evaluation.summary import make_scores
 from learnat.inference.answers import Answer, answer_of_sql, answer_split, asking_record
 from learnat.inference.candidates import CandidateRunner
 from learnat.inference.strategy import Strategy
 from learnat.recipes.engines import open_engine
 from learnat.recipes.measuring import Measuring, compare_scored, report
-from learnat.recipes.provenance import write_provenance
+from learnat.recipes.provenance import changed_settings, keep_settings, write_provenance
 from learnat.recipes.scoring import prediction_rows, progress_bar, write_json, write_jsonl
 from learnat.sql.addresses import engine_of, shown_address
 from learnat.sql.execution import ExecutorPool
@@ -29,41 +33,72 @@ from learnat.sql.execution import ExecutorPool
 _log = logging.getLogger(__name__)
 console = Console(soft_wrap=True)
 
+FIXED = ("checkpoint", "predictions", "predictions_stage", "engine.model", "data", "data_hash")
+"""What is scored: the settings that may not differ from those of the scores in a run folder. How it is scored may."""
+_NEED_CHECKPOINT = ("learnat.inference.engines.transformers.", "learnat.inference.engines.vllm.")
+"""The modules of engines that have no model of their own to ask."""
+
 
 def evaluate(cfg: DictConfig) -> None:
     """Score ``checkpoint``, a server's model or ``predictions`` on ``data.split``, and compare with ``compare_with``.
 
     Writes predictions.jsonl, metrics.json, table.md, table.tex and, for a comparison, comparison.json.
-    Raises ``LearnatError`` unless exactly one of the three is given.
+    Raises ``LearnatError`` unless exactly one of the three is given, and where ``run_dir`` holds the scores of another
+    one, or of other questions.
     """
-    if cfg.checkpoint is not None and cfg.predictions is not None:
-        raise LearnatError("Give what to score: checkpoint=FOLDER (asks a model) or predictions=FILE, and not both.")
+    check_asked(cfg)
     folder, split = Path(cfg.run_dir), cfg.data.split
     check_execute_on(split, cfg.execute_on)
     benchmark: Benchmark = instantiate(cfg.data.benchmark)
     measuring = Measuring(cfg, benchmark, console)
     # Read before a model is asked: a mistake in this file should not cost its answers.
-    others = None if cfg.compare_with is None else _read_answers(benchmark, split, Path(cfg.compare_with))
+    others, compared_with = None, cfg.compare_with
+    if cfg.compare_with is not None:
+        _, others = _read_answers(benchmark, split, cfg.compare_with, cfg.compare_with_stage, "compare_with_stage")
+        compared_with += "" if cfg.compare_with_stage is None else f" ({cfg.compare_with_stage})"
+    known: dict[str, Any] = {"data_hash": {split: benchmark.fingerprint(split)}}
+    strategy: Strategy | None = None
     if cfg.predictions is not None:
-        stage, strategy = Path(cfg.predictions).name, None
-        answers: Sequence[Answer] = _read_answers(benchmark, split, Path(cfg.predictions))
-        write_provenance(folder, cfg, data_hash={split: benchmark.fingerprint(split)})
+        stage, answers = _read_answers(benchmark, split, cfg.predictions, cfg.predictions_stage, "predictions_stage")
+        known["predictions"] = _file_record(prediction_file(cfg.predictions))
+        _tell_changes(folder, cfg, known)
+        write_provenance(folder, cfg, **known)
     else:
-        stage, strategy, answers = _ask(cfg, benchmark, folder)
+        _tell_changes(folder, cfg, known)
+        stage, strategy, answers = _ask(cfg, benchmark, folder, known)
     with ExecutorPool(cfg.workers, cfg.executor.timeout_s, cfg.executor.max_rows) as pool:
         scored = measuring.score(answers, pool)
         before = None if others is None else measuring.score(others, pool)
+    _tell_failures(stage, scored.verdicts)
     schema_given = strategy.schema.name if strategy is not None else "unknown"
     scores = make_scores(
         scored.measured, scored.verdicts, benchmark, cfg.executor.timeout_s, schema_given, cfg.execute_on
     ).as_dict()
     if strategy is not None:
         scores["provenance"] |= asking_record(answers, strategy, benchmark, split)
+    # Not before there are scores: what was refused above is a mistake, and no run to keep to.
+    keep_settings(folder, cfg, FIXED, **known)
     lines = prediction_rows(benchmark, split, stage, answers, scored.verdicts, scored.values())
     write_jsonl(folder / "predictions.jsonl", lines)
     write_json(folder / "metrics.json", scores)
     comparison = {} if before is None else compare_scored(before, scored)
-    report(folder, stage, split, scores, comparison, cfg.compare_with, console)
+    report(folder, stage, split, scores, comparison, compared_with, console)
+
+
+def check_asked(cfg: DictConfig) -> None:
+    """Raise ``LearnatError``, before anything is read, unless the config says of one thing to score it."""
+    needs_checkpoint = str(cfg.engine._target_).startswith(_NEED_CHECKPOINT)
+    if cfg.checkpoint is not None and cfg.predictions is not None:
+        raise LearnatError("Give what to score: checkpoint=FOLDER (asks a model) or predictions=FILE, and not both.")
+    if cfg.checkpoint is None and cfg.predictions is None and needs_checkpoint:
+        raise LearnatError(
+            "Give what to score: predictions=FILE (a prediction file, or the run folder that holds one), "
+            "checkpoint=<run folder>/checkpoints/<stage> (a policy that a run trained), or engine=openai "
+            "engine.model=NAME engine.base_url=URL (a server's model)."
+        )
+    for key in ("predictions", "compare_with"):
+        if cfg[key] is None and cfg[f"{key}_stage"] is not None:
+            raise LearnatError(f"{key}_stage={cfg[f'{key}_stage']} names nothing without {key}: give {key}=FILE, too.")
 
 
 def check_execute_on(split: str, execute_on: str | None) -> None:
@@ -84,17 +119,53 @@ def check_execute_on(split: str, execute_on: str | None) -> None:
         )
 
 
-def _read_answers(benchmark: Benchmark, split: str, path: Path) -> list[Answer]:
-    predictions, examples = read_predictions(path), benchmark.examples(split)
+def _tell_changes(folder: Path, cfg: DictConfig, known: Mapping[str, Any]) -> None:
+    changes = changed_settings(folder, cfg, FIXED, **known)
+    if changes:
+        console.print(f"This replaces scores made with other settings: {changes}.", markup=False)
+
+
+def _file_record(path: Path) -> str:
+    """A name and a digest of the content, by which a file is known again."""
+    return f"{path.name}, {hashlib.sha256(path.read_bytes()).hexdigest()[:12]}"
+
+
+def _tell_failures(stage: str, verdicts: Sequence[Verdict]) -> None:
+    """Warn where that predictions do not run says more about their file than about a model."""
+    if verdicts and not any(verdict.executed for verdict in verdicts):
+        first = verdicts[0]
+        error = textwrap.shorten(first.error or "", 160, placeholder=" …")
+        _log.warning("%s: none of the %d predictions ran; question %d: %s", stage, len(verdicts), first.index, error)
+    fenced = sum(verdict.predicted.lstrip().startswith("```") for verdict in verdicts)
+    if fenced:
+        _log.warning(
+            "%s: %d of the %d predictions begin with a Markdown fence (```), which is no SQL: take fences off",
+            stage,
+            fenced,
+            len(verdicts),
+        )
+
+
+def _read_answers(
+    benchmark: Benchmark, split: str, path: str, stage: str | None, key: str
+) -> tuple[str, Sequence[Answer]]:
+    """Whose predictions a file holds, and these."""
+    predictions, examples = (
+        read_predictions(path, split, None if stage is None else str(stage), key),
+        benchmark.examples(split),
+    )
     check_predictions(predictions, examples, split)
     others = len(predictions.keys() - {example.index for example in examples})
     if others:
         # Right where questions were left out on purpose, and all there is to see where the file is another split's.
         _log.warning("%s: %d of its %d predictions are for no question that is scored", path, others, len(predictions))
-    return [answer_of_sql(example.index, predictions[example.index]) for example in examples]
+    answers = [answer_of_sql(example.index, predictions[example.index]) for example in examples]
+    return predictions.stage or Path(path).name, answers
 
 
-def _ask(cfg: DictConfig, benchmark: Benchmark, folder: Path) -> tuple[str, Strategy, list[Answer]]:
+def _ask(
+    cfg: DictConfig, benchmark: Benchmark, folder: Path, known: Mapping[str, Any]
+) -> tuple[str, Strategy, list[Answer]]:
     """What is asked, how, and its answers."""
     split, mode = cfg.data.split, cfg.ex_mode or benchmark.ex_mode
     strategy: Strategy = instantiate(cfg.inference)
@@ -108,7 +179,7 @@ def _ask(cfg: DictConfig, benchmark: Benchmark, folder: Path) -> tuple[str, Stra
         write_provenance(
             folder,
             cfg,
-            data_hash={split: benchmark.fingerprint(split)},
+            **known,
             prompt_hash=engine.style.hash,
             decoding=asdict(strategy.decoding),
         )

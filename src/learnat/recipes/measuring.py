@@ -110,6 +110,8 @@ def report(
     page += ["## Comparison\n\n" + "".join(f"- {line}\n" for line in lines)] if lines else []
     (folder / "table.md").write_text("\n".join(page), encoding="utf-8")
     (folder / "table.tex").write_text("\n".join(map(to_latex, tables)), encoding="utf-8")
+    # Left by an earlier run, it would be of other scores.
+    (folder / "comparison.json").unlink(missing_ok=True)
     if comparison:
         by_metric = {name: asdict(paired) for name, paired in comparison.items()}
         write_json(folder / "comparison.json", {"with": compared_with, **by_metric})

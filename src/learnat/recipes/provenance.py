@@ -7,7 +7,7 @@ import platform
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
@@ -68,27 +68,45 @@ def write_provenance(folder: Path, cfg: DictConfig, **known: Any) -> None:
     (folder / FILE_NAME).write_text(text + "\n", encoding="utf-8")
 
 
-def keep_settings(folder: Path, cfg: DictConfig, **known: Any) -> None:
+def keep_settings(folder: Path, cfg: DictConfig, fixed: Sequence[str] | None = None, **known: Any) -> None:
     """Remember what the run in ``folder`` depends on, so that a rerun there resumes the same run or none.
 
     That is the config and what is ``known`` beyond it; a key of both, such as a file's path, is kept as it is known.
-
-    Raises ``LearnatError`` naming the keys that differ from an earlier run's.
+    Raises ``LearnatError`` as ``changed_settings`` does.
     """
+    changed_settings(folder, cfg, fixed, **known)
+    text = json.dumps(_settings(cfg, known), indent=2, default=str)
+    (folder / SETTINGS_FILE).write_text(text + "\n", encoding="utf-8")
+
+
+def changed_settings(folder: Path, cfg: DictConfig, fixed: Sequence[str] | None = None, **known: Any) -> str:
+    """What differs from the settings that ``keep_settings`` wrote, as text; empty where there is nothing to say.
+
+    ``fixed`` are the keys (with all below them) that may not differ; None: none may.
+
+    Raises ``LearnatError`` naming the keys that differ and may not.
+    """
+    path = folder / SETTINGS_FILE
+    if not path.is_file():
+        return ""
+    now, before = _settings(cfg, known), json.loads(path.read_text(encoding="utf-8"))
+    differing = sorted(key for key in {*now, *before} if now.get(key) != before.get(key))
+    refused = [key for key in differing if fixed is None or any(f"{key}.".startswith(f"{one}.") for one in fixed)]
+    shown = refused or differing
+    changes = ", ".join(f"{key} ({before.get(key)} → {now.get(key)})" for key in shown[:5])
+    changes += ", …" if len(shown) > 5 else ""
+    if refused:
+        raise LearnatError(
+            f"{folder} holds a run with other settings: {changes}. "
+            "Give another run_dir, or the same settings to resume."
+        )
+    return changes
+
+
+def _settings(cfg: DictConfig, known: Mapping[str, Any]) -> dict[str, Any]:
     config = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(config, dict)
-    now = _flat({k: v for k, v in config.items() if k not in FREE_KEYS} | known)
-    path = folder / SETTINGS_FILE
-    if path.is_file():
-        before = json.loads(path.read_text(encoding="utf-8"))
-        differing = sorted(key for key in {*now, *before} if now.get(key) != before.get(key))
-        if differing:
-            changes = ", ".join(f"{key} ({before.get(key)} → {now.get(key)})" for key in differing[:5])
-            raise LearnatError(
-                f"{folder} holds a run with other settings: {changes}{', …' if len(differing) > 5 else ''}. "
-                "Give another run_dir, or the same settings to resume."
-            )
-    path.write_text(json.dumps(now, indent=2, default=str) + "\n", encoding="utf-8")
+    return _flat({k: v for k, v in config.items() if k not in FREE_KEYS} | dict(known))
 
 
 def _flat(node: Any, prefix: str = "") -> dict[str, Any]:

@@ -14,10 +14,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from learnat.benchmarks.types import Benchmark
+from learnat.errors import LearnatError
 from learnat.evaluation.execution_accuracy import score_execution, summarize
 from learnat.evaluation.scores import Verdict
 from learnat.evaluation.significance import compare
-from learnat.evaluation.table import score_markdown, score_table
+from learnat.evaluation.table import score_latex, score_markdown, score_table
 from learnat.inference.answers import Answer, answer_split, asking_record
 from learnat.inference.candidates import CandidateRunner
 from learnat.inference.strategy import Strategy
@@ -86,6 +87,17 @@ def write_jsonl(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     os.replace(partial, path)
 
 
+def split_names(given: object) -> list[str]:
+    """``data.eval_splits`` as a list; one split may be named without brackets.
+
+    Raises ``LearnatError`` for what are no names.
+    """
+    names = [given] if isinstance(given, str) else given
+    if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
+        raise LearnatError(f"data.eval_splits={given} must be names of splits, as in data.eval_splits=[dev].")
+    return list(names)
+
+
 class Scorer:
     """Scores a policy on the splits of a benchmark, stage after stage, and keeps the run folder's files up to date.
 
@@ -140,18 +152,20 @@ class Scorer:
         write_json(self.folder / "metrics.json", self.metrics)
 
     def report(self, title: str) -> None:
-        """Print the table of all stages and the paired comparison of the last two; write the table as Markdown."""
+        """Print the table of all stages and the paired comparison of the last two; write table.md and table.tex."""
         self._console.print(score_table(self.metrics, title=title))
         lines = [score_markdown(self.metrics)]
         if len(self.metrics) > 1:
             before, after = list(self.metrics)[-2:]
             for split in self.splits:
                 paired = compare(self._verdicts[before, split], self._verdicts[after, split])
-                verdict = f"{after} is {'no worse' if paired.b_no_worse else 'WORSE'} than {before}"
-                line = f"{split}, {before} → {after}: {paired}; {verdict} within the 95 % interval"
+                line = "; ".join(
+                    filter(None, [f"{split}, {before} → {after}: {paired}", paired.verdict(before, after)])
+                )
                 self._console.print(line, soft_wrap=True)
                 lines.append(line + "\n")
         (self.folder / "table.md").write_text("\n".join(lines), encoding="utf-8")
+        (self.folder / "table.tex").write_text(score_latex(self.metrics, title=title), encoding="utf-8")
 
 
 class Advance(Protocol):

@@ -25,7 +25,7 @@ from learnat.recipes.engines import own_engine
 from learnat.recipes.given_trees import check_trees, trees_record
 from learnat.recipes.on_policy import held_out, is_on_policy, on_policy_source, without_held_out
 from learnat.recipes.provenance import keep_settings, write_provenance
-from learnat.recipes.scoring import Scorer
+from learnat.recipes.scoring import Scorer, split_names
 from learnat.recipes.stage_training import run_stage
 from learnat.recipes.stages import Source, stages_of
 from learnat.recipes.start_checks import check_start
@@ -50,6 +50,7 @@ def train(cfg: DictConfig) -> None:
     On several devices all ranks train; the first one alone makes trees, scores and writes.
     """
     folder = Path(cfg.run_dir)
+    cfg.data.eval_splits = split_names(cfg.data.eval_splits)
     L.seed_everything(cfg.seed, verbose=False)
     check_devices(cfg)
     if cfg.trainer.accelerator == "gpu":

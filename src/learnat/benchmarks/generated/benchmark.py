@@ -33,6 +33,7 @@ class GeneratedBenchmark(BirdBenchmark):
     name = "generated"
     ex_mode = "spider_bag"
     metrics = ("ex",)
+    not_splits = ("tables", Path(MANIFEST).stem)
     layout = (
         "data.root names a folder written by this generator, with manifest.json, train.json, practice.json, "
         "dev_seen.json, dev_unseen.json, tables.json and databases/; data.root=null generates one under cache_dir."
@@ -66,12 +67,12 @@ class GeneratedBenchmark(BirdBenchmark):
             )
             root = ensure(Path(cache_dir), parameters)
         super().__init__(root, **options)
-        overlap = {
-            split: counts["template_in_train"]
+        overlap = ", ".join(
+            f"{split} {100 * counts['template_in_train']:.1f} %"
             for split, counts in self.manifest["statistics"].items()
             if split.startswith("dev")
-        }
-        _log.info("%s: share of questions whose masked SQL template occurs in train: %s", self.root, overlap)
+        )
+        _log.info("%s: questions whose masked SQL template occurs in train: %s", self.root, overlap)
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
