@@ -21,7 +21,7 @@ def check_count(key: str, value: object, most: int | None = None, optional: bool
 def check_flag(key: str, value: object) -> None:
     """Raise ``LearnatError`` unless ``value`` is true or false."""
     if not isinstance(value, bool):
-        raise LearnatError(f"{key}={value} must be true or false.")
+        raise LearnatError(f"{key}={'null' if value is None else value} must be true or false.")
 
 
 def check_number(key: str, value: object, least: float, below: float = math.inf) -> None:
