@@ -31,6 +31,18 @@ def check_number(key: str, value: object, least: float, below: float = math.inf)
         raise LearnatError(f"{key}={value} must be a number {bounds}.")
 
 
+def check_positive(key: str, value: object) -> None:
+    """Raise ``LearnatError`` unless ``value`` is a finite number above 0."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
+        raise LearnatError(f"{key}={value} must be a number above 0.")
+
+
+def check_share(key: str, value: object) -> None:
+    """Raise ``LearnatError`` unless ``value`` is a number in [0, 1]."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
+        raise LearnatError(f"{key}={value} must be a number from 0 to 1.")
+
+
 def check_address(key: str, value: object) -> None:
     """Raise ``LearnatError`` unless ``value`` is a server's address, without a password."""
     try:
