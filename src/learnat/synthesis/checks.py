@@ -37,6 +37,12 @@ def check_positive(key: str, value: object) -> None:
         raise LearnatError(f"{key}={value} must be a number above 0.")
 
 
+def check_seed(key: str, value: object) -> None:
+    """Raise ``LearnatError`` unless ``value`` is a whole number that NumPy and PyTorch, too, take as a seed."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**32:
+        raise LearnatError(f"{key}={value} must be a whole number from 0 to {2**32 - 1}.")
+
+
 def check_share(key: str, value: object) -> None:
     """Raise ``LearnatError`` unless ``value`` is a number in [0, 1]."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
