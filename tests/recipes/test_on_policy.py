@@ -127,11 +127,19 @@ def test_the_last_questions_of_the_training_split_are_kept_from_sft(tmp_path: Pa
     assert without_held_out(cfg, benchmark) is benchmark
 
 
-def test_a_split_of_their_own_leaves_all_training_questions_to_sft(tmp_path: Path, cache: Path) -> None:
+def test_a_split_of_their_own_leaves_all_training_questions_to_sft(
+    tmp_path: Path, cache: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     cfg = config(tmp_path, cache, "on_policy.questions=3")
     benchmark = instantiate(cfg.data.benchmark)
     assert without_held_out(cfg, benchmark) is benchmark
     assert held_out(cfg, benchmark).examples("practice") == benchmark.examples("practice")[-3:]
+    assert not caplog.records
+    cfg.on_policy.questions = 99999
+    assert held_out(cfg, benchmark).examples("practice") == benchmark.examples("practice")
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert record.getMessage().startswith("on_policy.questions=99999, but practice has 10 questions here")
 
 
 @pytest.mark.parametrize(

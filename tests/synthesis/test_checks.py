@@ -8,11 +8,14 @@ from typing import Any
 import pytest
 
 from learnat.errors import LearnatError
+from learnat.inference.policy_proposer import TransformersProposer
 from learnat.synthesis.growth import Budget
 from learnat.synthesis.proposers.ast import AstProposer
+from learnat.synthesis.proposers.openai import OpenAIProposer
 from learnat.synthesis.pruning import Depth, Included
 from learnat.synthesis.reward import AstReward
 from learnat.synthesis.search import BeamSearch, BestOfN, GreedySearch, MctsSearch
+from learnat.synthesis.synthesizer import Synthesizer
 
 
 @pytest.mark.parametrize(
@@ -38,6 +41,8 @@ from learnat.synthesis.search import BeamSearch, BestOfN, GreedySearch, MctsSear
         (Budget, {"max_calls": 0}, "search.budget.max_calls=0 .* or null"),
         (Budget, {"max_tokens": True}, "search.budget.max_tokens"),
         (Budget, {"max_seconds": "long"}, "search.budget.max_seconds=long"),
+        (OpenAIProposer, {"model": "m", "seed": "x"}, "proposer.seed=x must be a whole number"),
+        (TransformersProposer, {"model": "m", "seed": 1.5}, "proposer.seed=1.5 must be a whole number"),
         (AstReward, {"coverage_weight": 1.5}, "reward.coverage_weight"),
         (AstReward, {"coverage_weight": "high"}, "reward.coverage_weight"),
     ],
@@ -45,6 +50,21 @@ from learnat.synthesis.search import BeamSearch, BestOfN, GreedySearch, MctsSear
 def test_refused(kind: Callable[..., object], values: dict[str, Any], message: str) -> None:
     with pytest.raises(LearnatError, match=message):
         kind(**values)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"seed": "abc"}, "seed=abc must be a whole number"),
+        ({"seed": 1.5}, "seed=1.5 must be a whole number"),
+        ({"timeout_s": "abc"}, "executor.timeout_s='abc' must be a number of seconds above 0"),
+        ({"timeout_s": 0}, "executor.timeout_s=0 must be a number of seconds above 0"),
+        ({"max_rows": 0}, "executor.max_rows=0 must be a whole number above 0"),
+    ],
+)
+def test_a_synthesizer_is_refused(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(LearnatError, match=message):
+        Synthesizer(AstProposer(), MctsSearch(), [], AstReward(), **given)
 
 
 def test_limits_may_be_left_open() -> None:

@@ -13,7 +13,7 @@ from learnat.errors import LearnatError, nearest
 from learnat.inference.batcher import Closed
 from learnat.inference.step_models import ChatModel, StepModel, TrainedPolicy
 from learnat.sql.finality import FINALITIES
-from learnat.synthesis.checks import check_count, check_number
+from learnat.synthesis.checks import check_count, check_number, check_seed
 from learnat.synthesis.demonstrations import DemonstrationPool
 from learnat.synthesis.proposers.base import Proposal, Proposals, Proposer, Request, Unanswered
 from learnat.synthesis.proposers.cache import Reply, ReplyCache, cache_key
@@ -112,6 +112,7 @@ class TransformersProposer(Proposer):
         if not 0.0 < self.top_p <= 1.0:
             raise LearnatError(f"proposer.top_p={self.top_p} must be above 0 and at most 1.")
         check_count("proposer.max_reply_tokens", self.max_reply_tokens, optional=True)
+        check_seed("proposer.seed", self.seed)
         check_count("proposer.concurrency", self.concurrency)
         check_count("proposer.batch_size", self.batch_size)
         check_device("proposer.device", self.device)

@@ -23,6 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from learnat.errors import LearnatError
+from learnat.recipes.base_check import check_base
 from learnat.recipes.command_line import check_secrets, hydra_arguments
 from learnat.recipes.config_check import check_overrides
 from learnat.recipes.launchers import let_jobs_spawn
@@ -90,6 +91,7 @@ def _run_job(recipe: Recipe, cfg: DictConfig) -> float | None:
         (folder / ERROR_FILE).unlink(missing_ok=True)
     try:
         _complete(cfg, folder)
+        check_base(cfg)
         # A rerun in the same folder may be refused: what describes the earlier run stays until the recipe goes on.
         if ranks.is_first() and not (folder / FILE_NAME).exists():
             write_provenance(folder, cfg)

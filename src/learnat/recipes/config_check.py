@@ -20,22 +20,23 @@ from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from learnat.errors import LearnatError, nearest
+from learnat.recipes.flag_check import check_default_flag, check_flags, leaves
 
 EXPERIMENT = "experiment"
 
 
 def check_overrides(config_dir: Path, config_name: str, overrides: Sequence[str]) -> None:
-    """Compose every combination of groups that ``overrides`` sweep over, and check all keys against it.
+    """Compose every combination of groups that ``overrides`` sweep over, and check all keys and booleans against it.
 
     An experiment's own keys, and the overrides it sweeps over (``hydra.sweeper.params``), are checked with them.
 
     Raises:
-        LearnatError: naming the first unknown group, member or key, and the nearest valid name; or an experiment that
-            says in its comments that it is another command's.
+        LearnatError: naming the first unknown group, member or key, and the nearest valid name; a boolean key that is
+            given something else; or an experiment that says in its comments that it is another command's.
     """
     with initialize_config_dir(config_dir=str(config_dir.resolve()), version_base="1.3", job_name=config_name):
         loader = GlobalHydra.instance().config_loader()
@@ -55,15 +56,20 @@ def _check(loader: ConfigLoader, config_dir: Path, config_name: str, overrides: 
             _check_command(config_dir, config_name, _member_names(item))
     swept = [_parsed(loader, text) for text in _sweeper_params(config_name, search_path, finder, parsed)]
     finder.check_members(swept)
-    items = {item.get_key_element(): item for item in [*swept, *parsed]}.values()
+    # A group's member and keys of it may both be given: loss=dpo loss={beta:0.2}
+    items = {(item.get_key_element(), finder.chosen_by(item)): item for item in [*swept, *parsed]}.values()
     groups = [_as_overrides(item) for item in items if finder.chosen_by(item)]
     for choice in itertools.product(*groups):
-        known = _known_keys(config_name, search_path, choice)
+        defaults = _defaults(config_name, search_path, choice)
+        known = _container(defaults)
         for item in items:
-            added = item.is_add() or item.is_force_add()
-            if not (added or finder.chosen_by(item) or item.key_or_group.startswith("hydra")):
+            if finder.chosen_by(item) or item.key_or_group.startswith("hydra"):
+                continue
+            if not (item.is_add() or item.is_force_add()):
                 check_key(item.key_or_group, known, finder.names())
                 finder.check_choice(item, known)
+            if not item.is_delete():
+                check_flags(item, defaults)
 
 
 def _check_command(config_dir: Path, config_name: str, experiments: Sequence[str]) -> None:
@@ -157,21 +163,24 @@ def _as_overrides(item: Override) -> list[str]:
     return [f"{item.get_key_element()}={text}" for text in item.sweep_string_iterator()]
 
 
-def _known_keys(config_name: str, search_path: Sequence[str], choice: Sequence[str]) -> dict[str, Any]:
-    """The config under these group choices but for what an experiment sets, whose keys are checked against it."""
+def _defaults(config_name: str, search_path: Sequence[str], choice: Sequence[str]) -> DictConfig:
+    """The config under these group choices but for what an experiment sets, which is checked against it."""
     cfg = compose(config_name, overrides=[*search_path, *choice], return_hydra_config=True)
     chosen = {group: name for group, name in cfg.hydra.runtime.choices.items() if not group.startswith("hydra/")}
     experiment = chosen.pop(EXPERIMENT, None)
     if experiment is None:
-        return _container(cfg)
+        return cfg
     same_groups = [f"{group}={name}" for group, name in chosen.items() if name is not None]
-    known = _container(compose(config_name, overrides=[*search_path, *same_groups]))
-    for path in leaf_paths(_container(cfg)):
-        try:
+    defaults = compose(config_name, overrides=[*search_path, *same_groups])
+    known, given = _container(defaults), _container(cfg)
+    try:
+        for path in leaf_paths(given):
             check_key(path, known, ())
-        except LearnatError as error:
-            raise LearnatError(f"Experiment {experiment}: {error}") from error
-    return known
+        for path, value in leaves(given, ""):
+            check_default_flag(path, value, defaults)
+    except LearnatError as error:
+        raise LearnatError(f"Experiment {experiment}: {error}") from error
+    return defaults
 
 
 def _container(cfg: Any) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from learnat.recipes.stages import stages_of
 from learnat.training import ranks
 
 ACCELERATORS = ("cpu", "gpu")
+PRECISIONS = ("32-true", "32", "bf16-mixed", "bf16", "bf16-true", "64-true", "64")
 MUON = "learnat.training.optimizers.muon_adamw"
 
 
@@ -51,8 +52,8 @@ def _check_settings(trainer: DictConfig) -> None:
             "an optimiser step already: for larger steps, set packing.databases_per_step or "
             "packing.questions_per_trie."
         )
-    if str(trainer.get("precision", "32-true")).startswith("16"):
-        # Its gradients are scaled until the optimiser's step: clipping and the logged norm would be of scaled ones.
+    if str(trainer.get("precision", "32-true")) not in PRECISIONS:
+        # Under 16-mixed gradients are scaled until the step: clipping and the logged norm would be of scaled ones.
         raise LearnatError(f"trainer.precision={trainer.precision} is not supported: use bf16-mixed, or 32-true.")
 
 

@@ -7,6 +7,7 @@ would, from gold's own steps and samples of the policy, and preference training 
 from __future__ import annotations
 
 import copy
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from learnat.errors import LearnatError
 from learnat.recipes.stages import Source
 from learnat.recipes.synthesize import ensure_trees
 from learnat.training import ranks
+
+_log = logging.getLogger(__name__)
 
 
 def is_on_policy(cfg: DictConfig) -> bool:
@@ -68,9 +71,19 @@ def without_held_out(cfg: DictConfig, benchmark: Benchmark) -> Benchmark:
 
 
 def held_out(cfg: DictConfig, benchmark: Benchmark) -> Benchmark:
-    """``benchmark`` with the on-policy questions alone as ``data.on_policy_split``."""
-    split = cfg.data.on_policy_split
-    return Part(benchmark, split, benchmark.examples(split)[-cfg.on_policy.questions :])
+    """``benchmark`` with the on-policy questions alone as ``data.on_policy_split``.
+
+    They are all there are, with a warning, where more are asked for.
+    """
+    split, asked = cfg.data.on_policy_split, cfg.on_policy.questions
+    examples = benchmark.examples(split)
+    if asked > len(examples) and ranks.is_first():
+        # No mistake: data.limit shortens this split too, and models ask for questions by default.
+        _log.warning(
+            "on_policy.questions=%d, but %s has %d questions here: preference pairs come from these",
+            *(asked, split, len(examples)),
+        )
+    return Part(benchmark, split, examples[-asked:])
 
 
 def on_policy_source(cfg: DictConfig, benchmark: Benchmark, console: Console) -> Source:

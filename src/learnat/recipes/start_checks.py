@@ -4,20 +4,57 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from learnat.errors import LearnatError
-from learnat.recipes.on_policy import check_on_policy
+from learnat.recipes.on_policy import check_on_policy, is_on_policy
+from learnat.recipes.stages import Stage, stages_of
+from learnat.synthesis.checks import check_count, check_number
 from learnat.training import models
+from learnat.training.optimizers import check_optimizer, check_schedule
 from learnat.training.reference import NO_WARM_START, SFT_ADAPTER_START, SFT_FULL_START, choose_reference
 
 
 def check_start(cfg: DictConfig) -> None:
     """Raise ``LearnatError``, before anything that takes time, for what train.py's config cannot train soundly."""
     _check_adapter(cfg)
+    _check_trainer(cfg)
+    for stage in stages_of(cfg):
+        _check_stage(stage, "loss" if stage.name == cfg.loss.name else "warm_start.loss")
     check_on_policy(cfg)
+    if is_on_policy(cfg):
+        instantiate(cfg.on_policy.search)  # what is wrong with it would be found after SFT
     if cfg.loss.name != "sft":
         choose_reference(cfg.reference, _start(cfg), cfg.model.lora.enabled)
+
+
+def _check_trainer(cfg: DictConfig) -> None:
+    steps = cfg.trainer.max_steps
+    if steps != -1 and (isinstance(steps, bool) or not isinstance(steps, int) or steps < 1):
+        raise LearnatError(
+            f"trainer.max_steps={steps} must be a whole number of at least 1, or -1 for as many as the epochs make."
+        )
+    check_count("trainer.log_every_n_steps", cfg.trainer.get("log_every_n_steps", 50))
+    if "flush_logs_every_n_steps" in cfg.logger:
+        check_count("logger.flush_logs_every_n_steps", cfg.logger.flush_logs_every_n_steps)
+    instantiate(cfg.callbacks)
+
+
+def _check_stage(stage: Stage, loss: str) -> None:
+    """Build what ``stage`` is made of, to see now what the stages before it would take hours to come to."""
+    optim, key = stage.optim, f"model.optim.{'preference' if stage.is_preference else 'sft'}"
+    instantiate(stage.loss.objective)
+    instantiate(stage.loss.pairs)
+    if not stage.is_preference:
+        check_count(f"{loss}.paths", stage.loss.paths)
+    check_count(f"{key}.epochs", optim.epochs)
+    check_number(f"{key}.gradient_clip", optim.gradient_clip, least=0.0)
+    # Somebody else's may have settings of the same names that mean something else.
+    if optim.optimizer._target_.startswith("learnat."):
+        check_optimizer(optim.optimizer, f"{key}.optimizer")
+    if optim.schedule._target_.startswith("learnat."):
+        check_schedule(optim.schedule, f"{key}.schedule")
 
 
 def _check_adapter(cfg: DictConfig) -> None:

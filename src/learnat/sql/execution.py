@@ -10,7 +10,6 @@ servers stand behind the same interface; the engine follows from the database's 
 from __future__ import annotations
 
 import atexit
-import math
 import os
 import queue
 import threading
@@ -30,7 +29,7 @@ from learnat.sql.addresses import (
     require_engine,
     shown_address,
 )
-from learnat.sql.execution_process import Result, WorkerProcess, worker_command
+from learnat.sql.execution_process import Result, WorkerProcess, check_limits, worker_command
 from learnat.sql.execution_worker.digests import DigestKind
 
 __all__ = [
@@ -40,6 +39,7 @@ __all__ = [
     "Query",
     "Result",
     "check_database",
+    "check_limits",
     "check_sqlite",
     "shared_pool",
     "usable_cpus",
@@ -90,11 +90,7 @@ class ExecutorPool:
         max_bytes: int = MAX_BYTES,
         memory_bytes: int = MEMORY_BYTES,
     ) -> None:
-        for name, value in (("workers", 1 if workers is None else workers), ("executor.max_rows", max_rows)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise LearnatError(f"{name}={value!r} must be a whole number above 0.")
-        if isinstance(timeout_s, bool) or not isinstance(timeout_s, (int, float)) or not 0 < timeout_s < math.inf:
-            raise LearnatError(f"executor.timeout_s={timeout_s!r} must be a number of seconds above 0.")
+        check_limits(workers, timeout_s, max_rows)
         self.workers = workers or min(usable_cpus(), 8)
         self.timeout_s = timeout_s
         self.caps = (max_rows, max_cells, max_bytes)
@@ -232,7 +228,7 @@ class Executor:
         pool: workers to run on instead of the shared one.
 
     Raises:
-        LearnatError: the database has no file, or cannot be read.
+        LearnatError: the database has no file, or cannot be read; a number is not above 0.
     """
 
     def __init__(
@@ -242,6 +238,7 @@ class Executor:
         max_rows: int = MAX_ROWS,
         pool: ExecutorPool | None = None,
     ) -> None:
+        check_limits(None, timeout_s, max_rows)
         path = database if isinstance(database, (str, Path)) else database.path
         if path is None:
             name = getattr(database, "db_id", database)

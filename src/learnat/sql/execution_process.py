@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import socket
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from learnat.errors import LearnatError
 from learnat.sql.execution_worker.digests import DigestKind
 
 WORKER_FILE = Path(__file__).parent / "execution_worker" / "__main__.py"
@@ -46,6 +48,15 @@ class Result:
     def unseen(self) -> bool:
         """True when a cap cut the rows and no digest stands for them."""
         return self.truncated and self.digest is None
+
+
+def check_limits(workers: object, timeout_s: object, max_rows: object) -> None:
+    """Raise ``LearnatError`` for a number of workers (None: the default), seconds or rows that nothing could meet."""
+    for name, value in (("workers", 1 if workers is None else workers), ("executor.max_rows", max_rows)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise LearnatError(f"{name}={value!r} must be a whole number above 0.")
+    if isinstance(timeout_s, bool) or not isinstance(timeout_s, (int, float)) or not 0 < timeout_s < math.inf:
+        raise LearnatError(f"executor.timeout_s={timeout_s!r} must be a number of seconds above 0.")
 
 
 def _failure(error: str, seconds: float = 0.0, timed_out: bool = False) -> Result:

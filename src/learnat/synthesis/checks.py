@@ -21,7 +21,7 @@ def check_count(key: str, value: object, most: int | None = None, optional: bool
 def check_flag(key: str, value: object) -> None:
     """Raise ``LearnatError`` unless ``value`` is true or false."""
     if not isinstance(value, bool):
-        raise LearnatError(f"{key}={value} must be true or false.")
+        raise LearnatError(f"{key}={'null' if value is None else value} must be true or false.")
 
 
 def check_number(key: str, value: object, least: float, below: float = math.inf) -> None:
@@ -29,6 +29,24 @@ def check_number(key: str, value: object, least: float, below: float = math.inf)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value < below:
         bounds = f"of at least {least:g}" if below == math.inf else f"in [{least:g}, {below:g})"
         raise LearnatError(f"{key}={value} must be a number {bounds}.")
+
+
+def check_positive(key: str, value: object) -> None:
+    """Raise ``LearnatError`` unless ``value`` is a finite number above 0."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
+        raise LearnatError(f"{key}={value} must be a number above 0.")
+
+
+def check_seed(key: str, value: object) -> None:
+    """Raise ``LearnatError`` unless ``value`` is a whole number that NumPy and PyTorch, too, take as a seed."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**32:
+        raise LearnatError(f"{key}={value} must be a whole number from 0 to {2**32 - 1}.")
+
+
+def check_share(key: str, value: object) -> None:
+    """Raise ``LearnatError`` unless ``value`` is a number in [0, 1]."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
+        raise LearnatError(f"{key}={value} must be a number from 0 to 1.")
 
 
 def check_address(key: str, value: object) -> None:

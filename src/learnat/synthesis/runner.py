@@ -53,8 +53,7 @@ def synthesize(
             writes there; a worker process died; the proposer cannot be had, or left questions without an answer.
         KeyboardInterrupt: after Ctrl-C, when what is done has been written and summed up.
     """
-    if unanswered not in UNANSWERED:
-        raise LearnatError(f"unanswered={unanswered!r} is unknown. {nearest(str(unanswered), UNANSWERED)}")
+    check_unanswered(unanswered)
     examples = _examples(benchmark, split, shard)
     whole = Split.of(benchmark, split, [rule.name for rule in synthesizer.rules])
     learns = synthesizer.proposer.round_size is not None
@@ -80,6 +79,12 @@ def synthesize(
         synthesizer.proposer.close()
         write_summary(read_summary(benchmark, split, synthesizer.rules, out_dir, shard), out_dir / "summary.json")
     return store.path
+
+
+def check_unanswered(unanswered: object) -> None:
+    """Raise ``LearnatError`` unless ``unanswered`` is one of ``UNANSWERED``."""
+    if unanswered not in UNANSWERED:
+        raise LearnatError(f"unanswered={unanswered!r} is unknown. {nearest(str(unanswered), UNANSWERED)}")
 
 
 def _examples(benchmark: Benchmark, split: str, shard: Shard | None) -> list[Example]:

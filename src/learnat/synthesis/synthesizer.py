@@ -10,7 +10,8 @@ from random import Random
 
 from learnat.benchmarks.types import Database, Example
 from learnat.errors import LearnatError
-from learnat.sql.execution import MAX_ROWS, Executor, ExecutorPool
+from learnat.sql.execution import MAX_ROWS, Executor, ExecutorPool, check_limits
+from learnat.synthesis.checks import check_seed
 from learnat.synthesis.growth import GrowingTree, unsolved
 from learnat.synthesis.judge import Judge
 from learnat.synthesis.proposers.base import Proposer, Unanswered
@@ -27,7 +28,7 @@ class Synthesizer:
     """Makes the tree of one question. What it does depends on seed and question only, not on order or process.
 
     ``timeout_s`` bounds each execution of a step, and ``max_rows`` the results that finality is decided by; where a
-    database has no file, steps are not run.
+    database has no file, steps are not run. Raises ``LearnatError`` for numbers that are none.
     """
 
     def __init__(
@@ -40,6 +41,8 @@ class Synthesizer:
         timeout_s: float = 30.0,
         max_rows: int = MAX_ROWS,
     ) -> None:
+        check_seed("seed", seed)
+        check_limits(None, timeout_s, max_rows)
         self.proposer = proposer
         self.search = search
         self.rules = tuple(rules)

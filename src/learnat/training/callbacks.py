@@ -20,6 +20,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from learnat.synthesis.checks import check_number
 from learnat.training.modules import PolicyModule
 
 STATUS = {
@@ -38,6 +39,7 @@ class StepProgress(Callback):
     """
 
     def __init__(self, plain_every_s: float = 30.0) -> None:
+        check_number("callbacks.progress.plain_every_s", plain_every_s, least=0.0)
         self.plain_every_s = plain_every_s
         self._progress: Progress | None = None
         self._task: TaskID | None = None

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
 from learnat.errors import LearnatError, nearest
+from learnat.synthesis.checks import check_number, check_positive
 
 
 @dataclass(frozen=True)
@@ -37,14 +38,15 @@ class Margin(nn.Module):
     """m(R_w, R_l), the margin that MADPO asks the policy to win by, from the reward difference R_w − R_l.
 
     ``linear`` is the difference itself; ``log`` its logarithm, as in ODPO and the authors' public script (≤ 0 for
-    rewards in [0, 1] and −∞ at ties, hence clamped at ``floor``); ``none`` is 0, which makes MADPO DPO.
+    rewards in [0, 1] and −∞ at ties, hence clamped at ``floor`` > 0); ``none`` is 0, which makes MADPO DPO.
     """
 
     def __init__(self, transform: str = "linear", floor: float = 1e-3) -> None:
         super().__init__()
         known = ("linear", "log", "none")
         if transform not in known:
-            raise LearnatError(f"loss.margin.transform={transform!r} is not known. {nearest(transform, known)}")
+            raise LearnatError(f"loss.margin.transform={transform!r} is not known. {nearest(str(transform), known)}")
+        check_positive("loss.margin.floor", floor)
         self.transform = transform
         self.floor = floor
 
@@ -59,13 +61,17 @@ class Margin(nn.Module):
 class PreferenceLoss(nn.Module):
     """What the preference losses share: β, label smoothing ε (the share of pairs taken to be swapped), the SFT term.
 
-    ``nll_weight`` scales a token-mean cross-entropy of the chosen steps, added by the training module.
+    ``nll_weight`` ≥ 0 scales a token-mean cross-entropy of the chosen steps, added by the training module.
+    Raises ``LearnatError`` unless β > 0 and ε is in [0, ½): from ½ on, the rejected step would be learnt.
     """
 
     name = "preference"
 
     def __init__(self, beta: float = 0.1, label_smoothing: float = 0.0, nll_weight: float = 0.0) -> None:
         super().__init__()
+        check_positive("loss.beta", beta)
+        check_number("loss.label_smoothing", label_smoothing, least=0.0, below=0.5)
+        check_number("loss.nll_weight", nll_weight, least=0.0)
         self.beta = beta
         self.label_smoothing = label_smoothing
         self.nll_weight = nll_weight
@@ -111,7 +117,7 @@ class IpoLoss(PreferenceLoss):
 
 
 class MadpoLoss(PreferenceLoss):
-    """Margin-aware DPO (LearNAT, arXiv 2504.02327): −log σ(h − α·m(R_w, R_l))."""
+    """Margin-aware DPO (LearNAT, arXiv 2504.02327): −log σ(h − α·m(R_w, R_l)), α ≥ 0."""
 
     name = "madpo"
 
@@ -124,6 +130,7 @@ class MadpoLoss(PreferenceLoss):
         nll_weight: float = 0.0,
     ) -> None:
         super().__init__(beta, label_smoothing, nll_weight)
+        check_number("loss.alpha", alpha, least=0.0)
         self.alpha = alpha
         self.margin = margin or Margin()
 

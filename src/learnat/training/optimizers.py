@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from torch.optim import AdamW, Muon, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from learnat.errors import LearnatError
+from learnat.synthesis.checks import check_number, check_positive, check_share
 from learnat.training.adapters import is_adapted
 from learnat.training.logprobs import causal_lm
 
@@ -141,7 +143,11 @@ class MuonAdamW(Optimizer):
 def muon_adamw(
     model: nn.Module, muon_lr: float, lr: float, weight_decay: float = 0.0, betas: tuple[float, float] = (0.9, 0.95)
 ) -> Optimizer:
-    """Muon and AdamW together (see ``MuonAdamW``), for models trained from scratch."""
+    """Muon and AdamW together (see ``MuonAdamW``), for models trained from scratch.
+
+    Raises ``LearnatError`` as ``check_optimizer`` does.
+    """
+    check_optimizer({"muon_lr": muon_lr, "lr": lr, "weight_decay": weight_decay, "betas": betas})
     return MuonAdamW(model, muon_lr, lr, weight_decay, tuple(betas))  # type: ignore[arg-type]
 
 
@@ -154,8 +160,9 @@ def adamw(
     """AdamW on all trained parameters.
 
     ``lr`` is one rate, or ``{"lora": …, "full": …}``: adapters, which begin at zero, bear far larger rates than
-    pretrained weights.
+    pretrained weights. Raises ``LearnatError`` as ``check_optimizer`` does.
     """
+    check_optimizer({"lr": lr, "weight_decay": weight_decay, "betas": betas})
     if isinstance(lr, Mapping):
         lr = lr["lora"] if is_adapted(model) else lr["full"]
     trained = _trained(model.parameters())
@@ -164,12 +171,41 @@ def adamw(
     return AdamW(trained, lr=lr, weight_decay=weight_decay, betas=tuple(betas), fused=fused)  # type: ignore[arg-type]
 
 
+def check_optimizer(settings: Mapping[str, Any], key: str = "optimizer") -> None:
+    """Raise ``LearnatError`` for what of an optimiser's ``settings`` is out of bounds; ``key`` stands before its name.
+
+    Rates, of which ``lr`` may be one for each kind of training, are above 0, ``weight_decay`` at least 0, and the two
+    ``betas`` in [0, 1).
+    """
+    for name in [name for name in ("muon_lr", "lr") if name in settings]:
+        rates = settings[name]
+        by_key = {f".{part}": rate for part, rate in rates.items()} if isinstance(rates, Mapping) else {"": rates}
+        for part, rate in by_key.items():
+            check_positive(f"{key}.{name}{part}", rate)
+    check_number(f"{key}.weight_decay", settings.get("weight_decay", 0.0), least=0.0)
+    betas = settings.get("betas", (0.9, 0.999))
+    if not isinstance(betas, Sequence) or isinstance(betas, str) or len(betas) != 2:
+        raise LearnatError(f"{key}.betas={betas} must be two numbers, [0.9,0.999].")
+    for beta in betas:
+        check_number(f"{key}.betas", beta, least=0.0, below=1.0)
+
+
+def check_schedule(settings: Mapping[str, Any], key: str = "schedule") -> None:
+    """Raise ``LearnatError`` where ``warmup`` or ``floor`` is no share in [0, 1]; ``key`` stands before its name."""
+    for name in ("warmup", "floor"):
+        check_share(f"{key}.{name}", settings.get(name, 0.0))
+
+
 def _trained(parameters: Iterable[nn.Parameter]) -> list[nn.Parameter]:
     return [p for p in parameters if p.requires_grad]
 
 
 def warmup_cosine(optimizer: Optimizer, total_steps: int, warmup: float = 0.03, floor: float = 0.0) -> LambdaLR:
-    """Linear warm-up over the share ``warmup`` of the steps, then cosine decay to ``floor`` times the peak rate."""
+    """Linear warm-up over the share ``warmup`` of the steps, then cosine decay to ``floor`` times the peak rate.
+
+    Raises ``LearnatError`` unless both are in [0, 1].
+    """
+    check_schedule({"warmup": warmup, "floor": floor})
     warm = max(1, round(warmup * total_steps))
 
     def factor(step: int) -> float:

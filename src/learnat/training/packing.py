@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from learnat.errors import LearnatError, nearest
+from learnat.synthesis.checks import check_count
 from learnat.training.batches import TokenBatch, make_batch
 from learnat.training.tries import TokenTrie, join
 
@@ -23,7 +24,8 @@ class Packing:
     ``layout`` is ``packed`` (shared prefixes once) or ``padded``; a trie holds up to ``questions_per_trie`` questions
     of one database; an optimiser step draws tries from ``databases_per_step`` databases, different ones as long as
     they last; a forward pass takes at most ``token_budget`` positions, or one trie, and its length is rounded up to
-    a multiple of ``length_bucket``, so that a GPU compiles for few lengths.
+    a multiple of ``length_bucket``, so that a GPU compiles for few lengths. Raises ``LearnatError`` for an unknown
+    layout and for a number below 1.
     """
 
     layout: str = "packed"
@@ -34,7 +36,9 @@ class Packing:
 
     def __post_init__(self) -> None:
         if self.layout not in LAYOUTS:
-            raise LearnatError(f"packing.layout={self.layout!r} is not known. {nearest(self.layout, LAYOUTS)}")
+            raise LearnatError(f"packing.layout={self.layout!r} is not known. {nearest(str(self.layout), LAYOUTS)}")
+        for name in ("questions_per_trie", "databases_per_step", "token_budget", "length_bucket"):
+            check_count(f"packing.{name}", getattr(self, name))
 
     def arranged(self, chunks: Sequence[Sequence[TokenTrie]]) -> list[TokenTrie]:
         """The tries that an optimiser step lays out, from chunks of questions that share a schema.

@@ -15,6 +15,7 @@ from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
 
 from learnat.errors import LearnatError
+from learnat.synthesis.checks import check_number
 from learnat.training.modules import PolicyModule
 
 RESUME_FILE = "resume.ckpt"
@@ -45,6 +46,7 @@ class ResumePoint(Checkpoint):
     """
 
     def __init__(self, minutes: float = 2.0) -> None:
+        check_number("callbacks.resume.minutes", minutes, least=0.0)
         self.seconds = 60 * minutes
         self.step: int | None = None
         """Optimiser steps that the newest state has behind it; None: there is none."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from learnat.benchmarks.types import Database, Example
 from learnat.errors import LearnatError, nearest
+from learnat.synthesis.checks import check_count, check_number
 from learnat.synthesis.tree import Node, SearchTree, Step, solved_paths
 from learnat.training.encoding import PromptEncoder
 from learnat.training.tries import TokenTrie, TrieNode, TriePair
@@ -45,7 +46,7 @@ class PairSelection:
     ``hardest`` (highest reward: the nearest misses) or ``random``. Pairs whose margin is below ``min_margin`` are
     dropped. ``among_included`` adds right-against-smaller-right pairs; they teach the model not to decompose.
     ``unpaired`` keeps the right steps that have no such mistake, for the SFT term: it then learns all of the chosen
-    paths, where those with a mistake alone are the harder ones.
+    paths, where those with a mistake alone are the harder ones. Raises ``LearnatError`` for a value out of bounds.
     """
 
     rejected_per_step: int = 1
@@ -56,9 +57,12 @@ class PairSelection:
     unpaired: bool = False
 
     def __post_init__(self) -> None:
-        known = ("hardest", "random")
-        if self.rejected not in known:
-            raise LearnatError(f"loss.pairs.rejected={self.rejected!r} is not known. {nearest(self.rejected, known)}")
+        known, given = ("hardest", "random"), self.rejected
+        if given not in known:
+            raise LearnatError(f"loss.pairs.rejected={given!r} is not known. {nearest(str(given), known)}")
+        check_count("loss.pairs.paths", self.paths)
+        check_count("loss.pairs.rejected_per_step", self.rejected_per_step)
+        check_number("loss.pairs.min_margin", self.min_margin, least=-1.0)  # rewards are in [0, 1]
 
     def pairs(self, tree: SearchTree) -> list[StepPair]:
         """Step pairs along the chosen paths of ``tree``; deterministic for a given tree."""

@@ -14,6 +14,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 
 from learnat.errors import LearnatError
+from learnat.synthesis.checks import check_positive
 from learnat.training.flops import flops_per_token, peak_flops
 from learnat.training.metrics import is_logged
 from learnat.training.modules import PolicyModule
@@ -52,6 +53,8 @@ class Throughput(Callback):
     """
 
     def __init__(self, peak_tflops: float | None = None) -> None:
+        if peak_tflops is not None:
+            check_positive("callbacks.throughput.peak_tflops", peak_tflops)
         self.peak_tflops = peak_tflops
         self._reset()
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from learnat.errors import LearnatError, nearest
 from learnat.sql.finality import FINALITIES
-from learnat.synthesis.checks import check_address, check_count, check_number, check_variable
+from learnat.synthesis.checks import check_address, check_count, check_number, check_seed, check_variable
 from learnat.synthesis.demonstrations import DemonstrationPool
 from learnat.synthesis.proposers.base import Proposal, Proposals, Proposer, Request, Unanswered
 from learnat.synthesis.proposers.cache import Reply, ReplyCache, cache_key
@@ -101,6 +101,7 @@ class OpenAIProposer(Proposer):
         if self.temperature is not None:
             check_number("proposer.temperature", self.temperature, least=0.0)
         check_count("proposer.max_reply_tokens", self.max_reply_tokens, optional=True)
+        check_seed("proposer.seed", self.seed)
         check_count("proposer.concurrency", self.concurrency)
         check_count("proposer.attempts", self.attempts)
         check_number("proposer.timeout_s", self.timeout_s, least=0.001)

@@ -1,0 +1,52 @@
+"""Refuses what is neither true nor false where a config has a boolean: to Python, ``no`` and ``off`` would be true."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from learnat.synthesis.checks import check_flag
+
+
+def check_flags(item: Override, defaults: DictConfig) -> None:
+    """Raise ``LearnatError`` where ``item`` gives a boolean key of ``defaults`` any value but true or false.
+
+    Each value of a sweep is looked at, and each key of a dict. ``defaults`` is the config without value overrides.
+    """
+    for value in item.sweep_iterator() if item.is_sweep_override() else [item.value()]:
+        for path, leaf in leaves(value, item.key_or_group):
+            check_default_flag(path, leaf, defaults)
+
+
+def check_default_flag(path: str, value: Any, defaults: DictConfig) -> None:
+    """Raise ``LearnatError`` where the dotted ``path`` is a boolean of ``defaults`` and ``value`` is none.
+
+    A value that refers to other keys, ``${…}``, is what it gives in ``defaults``.
+    """
+    if not isinstance(value, bool) and isinstance(_resolved(defaults, path), bool):
+        if isinstance(value, str) and "${" in value:
+            changed = defaults.copy()
+            OmegaConf.update(changed, path, value, force_add=True)
+            value = _resolved(changed, path)
+        check_flag(path, value)
+
+
+def leaves(node: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """Dotted paths, from ``path`` on, and values of all keys below ``node`` whose value is no mapping."""
+    if not isinstance(node, Mapping):
+        yield path, node
+        return
+    for key, value in node.items():
+        yield from leaves(value, f"{path}.{key}" if path else str(key))
+
+
+def _resolved(cfg: DictConfig, path: str) -> Any:
+    """The value of ``path``; None where it has none yet, such as an interpolation of a key that is still open."""
+    try:
+        return OmegaConf.select(cfg, path)
+    except OmegaConfBaseException:
+        return None
