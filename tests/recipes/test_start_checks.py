@@ -37,9 +37,9 @@ RATE = "must be a number above 0."
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["loss.beta=-1"], f"loss.beta=-1 {RATE}"),
+        (["loss.beta=-1"], "loss.beta=-1 must be a number of at least 0."),
         (["loss.beta=0", "loss=ipo"], f"loss.beta=0 {RATE}"),
-        (["loss.beta=x"], f"loss.beta=x {RATE}"),
+        (["loss.beta=x"], "loss.beta=x must be a number of at least 0."),
         (["loss.alpha=-1"], "loss.alpha=-1 must be a number of at least 0."),
         (["loss.alpha=x"], "loss.alpha=x must be a number of at least 0."),
         (["loss.label_smoothing=0.7"], "loss.label_smoothing=0.7 must be a number in [0, 0.5)."),

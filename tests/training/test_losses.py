@@ -90,3 +90,13 @@ def test_sft_weighs_tokens_by_their_paths() -> None:
 def test_an_unknown_margin_names_the_nearest() -> None:
     with pytest.raises(LearnatError, match=r"margin.transform='linaer' .* Did you mean 'linear'"):
         Margin("linaer")
+
+
+def test_without_beta_pairs_teach_nothing() -> None:
+    """What a control with ``loss.beta=0`` learns is the SFT term alone."""
+    for loss in (DpoLoss(beta=0.0), MadpoLoss(beta=0.0, alpha=2.0)):
+        chosen, rejected = (torch.randn(5, dtype=torch.float64, requires_grad=True) for _ in range(2))
+        zeros = torch.zeros(5, dtype=torch.float64)
+        loss(PairLogProbs(chosen, rejected), PairLogProbs(zeros, zeros), torch.rand(5)).sum().backward()
+        for logprobs in (chosen, rejected):
+            assert logprobs.grad is not None and not logprobs.grad.any()

@@ -62,14 +62,15 @@ class PreferenceLoss(nn.Module):
     """What the preference losses share: β, label smoothing ε (the share of pairs taken to be swapped), the SFT term.
 
     ``nll_weight`` ≥ 0 scales a token-mean cross-entropy of the chosen steps, added by the training module.
-    Raises ``LearnatError`` unless β > 0 and ε is in [0, ½): from ½ on, the rejected step would be learnt.
+    At β = 0 pairs teach nothing, which leaves the SFT term as a control. Raises ``LearnatError`` unless β ≥ 0 and ε is
+    in [0, ½): from ½ on, the rejected step would be learnt.
     """
 
     name = "preference"
 
     def __init__(self, beta: float = 0.1, label_smoothing: float = 0.0, nll_weight: float = 0.0) -> None:
         super().__init__()
-        check_positive("loss.beta", beta)
+        check_number("loss.beta", beta, least=0.0)
         check_number("loss.label_smoothing", label_smoothing, least=0.0, below=0.5)
         check_number("loss.nll_weight", nll_weight, least=0.0)
         self.beta = beta
@@ -108,9 +109,14 @@ class IpoLoss(PreferenceLoss):
     """Azar et al. 2023, eq. 17: (h/β − 1/(2β))², on log-prob sums.
 
     TRL's ``ipo`` averages each log-ratio over its tokens instead, so that its values and its β are not comparable.
+    Raises ``LearnatError`` unless β > 0.
     """
 
     name = "ipo"
+
+    def __init__(self, beta: float = 0.1, label_smoothing: float = 0.0, nll_weight: float = 0.0) -> None:
+        check_positive("loss.beta", beta)
+        super().__init__(beta, label_smoothing, nll_weight)
 
     def penalty(self, advantage: Tensor) -> Tensor:
         return (advantage / self.beta - 1 / (2 * self.beta)) ** 2
