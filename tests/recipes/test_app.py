@@ -111,3 +111,38 @@ def test_jobs_of_a_sweep_share_its_start_time(app: Command, folder: Path) -> Non
     sweep = folder / run_folder(done.stdout)
     times = {json.loads(path.read_text())["config"]["started"] for path in sweep.glob("*/provenance.json")}
     assert times == {sweep.name}
+
+
+# --- folders that cannot be had --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run_dir=app.py"], "run_dir=app.py: no folder can be made or written to there (File exists)."),
+        (["run_dir=app.py/x"], "run_dir=app.py/x: no folder can be made or written to there (Not a directory)."),
+        (["run_dir=/proc/x"], "run_dir=/proc/x: no folder can be made or written to there"),
+        (["run_dir=/proc"], "run_dir=/proc: no folder can be made or written to there"),
+        (["run_dir="], "run_dir is empty: name the folder that the run writes into, run_dir=FOLDER."),
+        (["run_dir=null"], "run_dir is empty"),
+        (["run_dir=${nothing}"], "run_dir: Interpolation key 'nothing' not found"),
+        (["-m", "seed=1,2", "hydra.sweep.dir=app.py/x"], "hydra.sweep.dir=app.py/x: no folder can be made"),
+        (["-m", "seed=1,2", "hydra.sweep.dir="], "hydra.sweep.dir is empty"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else " ".join(value),
+)
+def test_a_folder_that_cannot_be_had_is_one_message(
+    app: Command, folder: Path, arguments: list[str], message: str
+) -> None:
+    before = set(folder.rglob("*"))
+    done = app(*arguments)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith(message)
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert set(folder.rglob("*")) == before
+
+
+def test_a_folder_that_is_there_is_used_again(app: Command, folder: Path) -> None:
+    for _ in range(2):
+        assert run_folder(app("run_dir=a folder/out").stdout) == "a folder/out"
+    assert not [path for path in (folder / "a folder" / "out").iterdir() if path.name.startswith("tmp")]
