@@ -25,13 +25,21 @@ FILES = {
         run_dir: runs/app/${started}
         behaviour: fine
         required: 1
+        server:
+          _target_: http.client.HTTPConnection
+          host: localhost
+          headers: {}
+        callbacks: {silent: null}
+        limit: null
         """,
+    "conf/flavour/mild.yaml": "strength: 1\n",
     "conf/loss/madpo.yaml": "defaults: [_self_, weights: null]\nname: madpo\nbeta: 0.1\nweights: null\n",
     "conf/loss/weights/decayed.yaml": "decay: 0.5\n",
     "conf/loss/weights/even.yaml": "decay: 0.0\n",
     "conf/loss/sft.yaml": "name: sft\n",
     "conf/trainer/cpu.yaml": "max_steps: 10\naccelerator: cpu\n",
     "conf/trainer/gpu.yaml": "max_steps: 10\naccelerator: gpu\n",
+    "conf/trainer/extra/fast.yaml": "speed: 1\n",
     "conf/experiment/good.yaml": """
         # @package _global_
         # python app.py experiment=good

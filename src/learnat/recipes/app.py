@@ -23,6 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from learnat.errors import LearnatError
+from learnat.recipes.command_groups import register_help
 from learnat.recipes.command_line import check_secrets, hydra_arguments
 from learnat.recipes.config_check import check_overrides
 from learnat.recipes.launchers import let_jobs_spawn
@@ -58,15 +59,17 @@ def launch(
 
     sys.argv[1:] = hydra_arguments(sys.argv[1:], flags, texts)
     arguments = get_args_parser().parse_args()
+    command = Path(sys.argv[0]).name
+    register_help(config_dir, config_name)
     # Libraries' warnings belong into the log, not between a recipe's lines.
     logging.captureWarnings(True)
     try:
         if ranks.count() > 1 and not several_ranks:
-            raise LearnatError(f"{config_name}.py works in one process: start it with python, not with torchrun.")
+            raise LearnatError(f"{command} works in one process: start it with python, not with torchrun.")
         check_secrets(arguments.overrides)
         elsewhere = arguments.config_path or arguments.config_dir
         if arguments.overrides and not elsewhere:
-            check_overrides(config_dir, arguments.config_name or config_name, arguments.overrides)
+            check_overrides(config_dir, arguments.config_name or config_name, arguments.overrides, command)
         ranks.share_start()
         hydra.main(version_base="1.3", config_path=str(config_dir.resolve()), config_name=config_name)(job)()
     except LearnatError as error:
