@@ -87,6 +87,10 @@ FILES = {
         def recipe(cfg):
             if cfg.behaviour == "mistake":
                 raise LearnatError("The file x is missing: put it there.")
+            if cfg.behaviour == "chatty":
+                for number in range(10**6):
+                    print(number)
+                raise ZeroDivisionError("it was not stopped")
             if cfg.behaviour == "wrapped":
                 try:
                     raise LearnatError("A wrapped mistake.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -146,3 +147,22 @@ def test_a_folder_that_is_there_is_used_again(app: Command, folder: Path) -> Non
     for _ in range(2):
         assert run_folder(app("run_dir=a folder/out").stdout) == "a folder/out"
     assert not [path for path in (folder / "a folder" / "out").iterdir() if path.name.startswith("tmp")]
+
+
+# --- a reader that has seen enough -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--cfg", "job"], ["behaviour=chatty"], []], ids=" ".join)
+def test_a_closed_pipe_ends_the_command_quietly(folder: Path, arguments: list[str]) -> None:
+    command = [sys.executable, "app.py", *arguments]
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 141
+
+
+def test_a_pipe_gets_all_that_is_printed(app: Command) -> None:
+    done = app("--help")
+    assert done.returncode == 0
+    assert done.stdout.rstrip().endswith("Use --hydra-help to view Hydra specific help")

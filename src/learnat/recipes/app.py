@@ -1,8 +1,9 @@
 """The entry point of every root main: checks the command line, runs the recipe in its run folder, reports errors.
 
 Exit codes: 0 done; 1 an unexpected error (its traceback is in the run folder's log) or a failed job of a sweep;
-2 a mistake the user can mend (one message, no traceback unless HYDRA_FULL_ERROR=1); 130 interrupted. Under torchrun
-these are the exit codes of the ranks; torchrun itself exits with 1 whenever one of them fails.
+2 a mistake the user can mend (one message, no traceback unless HYDRA_FULL_ERROR=1); 130 interrupted; 141 what read the
+output is gone. Under torchrun these are the exit codes of the ranks; torchrun itself exits with 1 whenever one of them
+fails.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from learnat.errors import LearnatError
+from learnat.recipes.closed_pipe import end_quietly_when_closed
 from learnat.recipes.command_groups import register_help
 from learnat.recipes.command_line import check_secrets, hydra_arguments
 from learnat.recipes.config_check import check_overrides
@@ -57,6 +59,7 @@ def launch(
     def job(cfg: DictConfig) -> float | None:
         return _run_job(recipe, cfg)
 
+    end_quietly_when_closed()
     sys.argv[1:] = hydra_arguments(sys.argv[1:], flags, texts)
     arguments = get_args_parser().parse_args()
     command = Path(sys.argv[0]).name
@@ -81,6 +84,9 @@ def launch(
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         raise SystemExit(130) from None
+    finally:
+        if sys.stdout is not None:
+            sys.stdout.flush()
 
 
 def _run_job(recipe: Recipe, cfg: DictConfig) -> float | None:
