@@ -25,6 +25,8 @@ FILES = {
         run_dir: runs/app/${started}
         behaviour: fine
         required: 1
+        text: none
+        again: "${text}"
         server:
           _target_: http.client.HTTPConnection
           host: localhost
@@ -80,6 +82,8 @@ FILES = {
         import json
         from pathlib import Path
 
+        from omegaconf import OmegaConf
+
         from learnat.errors import LearnatError
         from learnat.recipes.app import launch
 
@@ -87,6 +91,8 @@ FILES = {
         def recipe(cfg):
             if cfg.behaviour == "mistake":
                 raise LearnatError("The file x is missing: put it there.")
+            if cfg.behaviour == "echo":
+                print(cfg.text, cfg.again, OmegaConf.to_container(cfg, resolve=True)["text"], sep="\\n")
             if cfg.behaviour == "chatty":
                 for number in range(10**6):
                     print(number)
@@ -106,7 +112,7 @@ FILES = {
 
 
         if __name__ == "__main__":
-            launch(recipe, "app", Path(__file__).parent / "conf")
+            launch(recipe, "app", Path(__file__).parent / "conf", texts=["text"])
         """,
 }
 

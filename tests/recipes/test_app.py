@@ -72,6 +72,26 @@ def test_a_value_left_open_is_named(app: Command) -> None:
     assert "required has no value" in done.stderr
 
 
+@pytest.mark.parametrize("flags", [[], ["-m"]], ids=["run", "sweep"])
+@pytest.mark.parametrize("text", ["a ${b} c", r"a \${b}, 'c' \\${d}", "${oc.env:HOME}", "${", "$ {x} ?"])
+def test_a_text_reaches_the_recipe_and_its_record_as_it_is(
+    app: Command, folder: Path, flags: list[str], text: str
+) -> None:
+    done = app(*flags, f"text={text}", "behaviour=echo", "run_dir=out", "hydra.sweep.dir=out")
+    assert done.returncode == 0, done.stderr
+    printed = [line for line in done.stdout.splitlines() if not line.startswith("[20")]
+    assert printed[:3] == [text] * 3
+    [path] = (folder / "out").rglob("provenance.json")
+    config = json.loads(path.read_text())["config"]
+    assert (config["text"], config["again"]) == (text, text)
+
+
+def test_an_interpolation_that_leads_nowhere_is_named_by_its_key(app: Command) -> None:
+    done = app("server.host='${nowhere}'")
+    assert done.returncode == 2
+    assert done.stderr.startswith("server.host: Interpolation key 'nowhere' not found")
+
+
 def test_an_unset_environment_variable_is_named(app: Command) -> None:
     done = app("required='${oc.env:NOT_SET_ANYWHERE}'")
     assert done.returncode == 2

@@ -26,7 +26,7 @@ from omegaconf.errors import OmegaConfBaseException
 from learnat.errors import LearnatError
 from learnat.recipes.closed_pipe import end_quietly_when_closed
 from learnat.recipes.command_groups import register_help
-from learnat.recipes.command_line import check_secrets, hydra_arguments
+from learnat.recipes.command_line import check_secrets, hydra_arguments, literal
 from learnat.recipes.config_check import check_overrides
 from learnat.recipes.launchers import let_jobs_spawn
 from learnat.recipes.provenance import FILE_NAME, write_provenance
@@ -121,15 +121,28 @@ def _run_job(recipe: Recipe, cfg: DictConfig) -> float | None:
 
 
 def _complete(cfg: DictConfig, folder: Path) -> None:
-    """Resolve ``cfg`` with its real run folder; raise ``LearnatError`` for a value that is left open."""
-    cfg.run_dir = str(folder)
+    """Resolve ``cfg`` with its real run folder; raise ``LearnatError`` for a value that is left open.
+
+    A text in which ``${`` stands for itself stays escaped, for whoever reads it from ``cfg`` resolves it once more.
+    """
+    cfg.run_dir = literal(str(folder))
     try:
-        OmegaConf.resolve(cfg)
         missing = sorted(OmegaConf.missing_keys(cfg))
+        values: Any = OmegaConf.to_container(cfg, resolve=True) if not missing else {}
     except OmegaConfBaseException as error:
         raise LearnatError(f"{error.full_key or 'config'}: {str(error).splitlines()[0]}") from error
     if missing:
         raise LearnatError(f"{missing[0]} has no value: give one, {missing[0]}=…")
+    for key, value in values.items():
+        cfg[key] = _literal(value)
+
+
+def _literal(node: Any) -> Any:
+    if isinstance(node, dict):
+        return {key: _literal(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_literal(value) for value in node]
+    return literal(node) if isinstance(node, str) else node
 
 
 def _report(error: Exception, folder: Path) -> int:
