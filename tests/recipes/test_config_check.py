@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
 from learnat.errors import LearnatError
 from learnat.recipes.config_check import check_overrides
@@ -63,6 +65,12 @@ REFUSED = [
         "server.headers={accept:text}",
         "'server.headers' has no key 'accept' yet: add it with a plus, +server.headers={accept:text}.",
     ),
+    (
+        "run_dir=runs/with space/ü",
+        "Cannot read the override run_dir=runs/with space/ü: a text with special characters needs quotes inside the "
+        """shell's, 'run_dir="runs/with space/ü"'""",
+    ),
+    ("seed", "Cannot read the override seed: write KEY=VALUE."),
     ("limit.x=3", "Unknown key 'limit.x'. 'limit' is null here and has no keys."),
     ("experiment=bad_sweep", "No loss is called 'madpoo'. Did you mean 'madpo'?"),
 ]
@@ -145,3 +153,12 @@ def test_help_lists_the_groups_of_the_command_alone(app: Command) -> None:
         "trainer: cpu, gpu",
     ]
     assert "name: sft" in done.stdout
+
+
+@pytest.mark.parametrize("value", ["runs/with space/ü", "a; b", "it's", 'the "best"', "(a", "[a", "€"])
+def test_the_quotes_that_a_message_advises_help(app: Command, value: str) -> None:
+    done = app(f"required={value}")
+    assert done.returncode == 2
+    [advised] = shlex.split(done.stderr.strip().rpartition("the shell's, ")[2])
+    done = app(advised, "run_dir=out", "--cfg", "job")
+    assert yaml.safe_load(done.stdout)["required"] == value

@@ -10,6 +10,7 @@ import difflib
 import functools
 import itertools
 import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -123,9 +124,13 @@ def _parsed(loader: ConfigLoader, text: str) -> Override:
     try:
         return OverridesParser.create(config_loader=loader).parse_overrides([text])[0]
     except HydraException as error:
-        reason = str(error).splitlines()[0]
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise LearnatError(f"Cannot read the override {text}: write KEY=VALUE.") from error
+        quoted = value.replace('"', '\\"')
         raise LearnatError(
-            f"Cannot read the override {text}: {reason}. Quote what is special to it: 'key=\"a, b\"'."
+            f"Cannot read the override {text}: a text with special characters needs quotes inside the shell's, "
+            + shlex.quote(f'{key}="{quoted}"')
         ) from error
 
 
