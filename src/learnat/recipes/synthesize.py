@@ -13,7 +13,7 @@ from learnat.benchmarks.types import Benchmark
 from learnat.recipes.launchers import cpus_of_a_job
 from learnat.synthesis.runner import read_summary, synthesize
 from learnat.synthesis.settings import digest, schema_digests, settings_text, source_digest
-from learnat.synthesis.shards import Shard
+from learnat.synthesis.shard import Shard
 from learnat.synthesis.summary import print_summary
 from learnat.synthesis.synthesizer import Synthesizer
 
