@@ -36,6 +36,30 @@ def assert_one_message(done: subprocess.CompletedProcess[str], *parts: str) -> N
         assert part in done.stderr
 
 
+COMMANDS = [
+    "train.py",
+    "synthesize.py",
+    "evaluate.py",
+    "ask.py",
+    "experiments/calls/curve.py",
+    "experiments/calls/recall.py",
+]
+
+
+@pytest.mark.parametrize("script", COMMANDS)
+def test_help_says_what_the_command_does_and_lists_its_groups_alone(tmp_path: Path, script: str) -> None:
+    done = run(tmp_path, script, "--help")
+    assert done.returncode == 0, done.stderr
+    header, _, rest = done.stdout.partition("== Groups ==")
+    assert ("data: bird, generated, spider\n" in rest) == (script != "ask.py")
+    assert header.startswith(f"python {script} ") and len(header.strip().splitlines()) >= 2
+    listed = {line.split(":")[0] for line in rest.partition("== Config ==")[0].splitlines() if ": " in line}
+    assert ("loss" in listed) == (script == "train.py")
+    assert ("pruning" in listed) == (script in ("train.py", "synthesize.py"))
+    assert ("inference" in listed) == (script in ("train.py", "evaluate.py", "ask.py"))
+    assert ("experiment" in listed) == (script in ("train.py", "synthesize.py"))
+
+
 @pytest.mark.parametrize("script", ["train.py", "synthesize.py", "evaluate.py", "ask.py"])
 def test_help_shows_the_groups_without_importing_torch(tmp_path: Path, script: str) -> None:
     code = (
@@ -49,7 +73,26 @@ def test_help_shows_the_groups_without_importing_torch(tmp_path: Path, script: s
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "data: bird, generated, spider" in done.stdout
+    assert "== Groups ==" in done.stdout
+
+
+EXAMPLES = {
+    "evaluate.py": [
+        "checkpoint=x",
+        "data.split=dev_unseen",
+        "inference=vote",
+        "inference.samples=5",
+        "metrics=[em,ts]",
+    ],
+    "train.py": ["model=qwen1_5b", "data=spider", "trainer=gpu"],
+    "synthesize.py": ["data=spider", "data.split=train", "search=beam"],
+    "experiments/calls/curve.py": ["checkpoint=x", "label=seed1", "inference.demonstrations.trees=x"],
+}
+
+
+@pytest.mark.parametrize("script", EXAMPLES)
+def test_the_examples_of_the_help_compose(tmp_path: Path, script: str) -> None:
+    assert run(tmp_path, script, *EXAMPLES[script], "--cfg", "job").returncode == 0
 
 
 @pytest.mark.parametrize(
@@ -60,6 +103,19 @@ def test_help_shows_the_groups_without_importing_torch(tmp_path: Path, script: s
         ("train.py", "trainer.max_stepz=3", "Unknown key 'trainer.max_stepz'. Did you mean 'trainer.max_steps'?"),
         ("train.py", "traner=gpu", "Unknown key 'traner'. Did you mean 'trainer'?"),
         ("synthesize.py", "prunning=ast", "Unknown key 'prunning'. Did you mean 'pruning'?"),
+        (
+            "evaluate.py",
+            "loss=dpo",
+            "evaluate.py has no group 'loss'; its groups: data, engine, experiment, inference.",
+        ),
+        ("ask.py", "model=tiny", "ask.py has no group 'model'; its groups: engine, experiment, inference."),
+        ("ask.py", "+nonsense=3", "Unknown key 'nonsense'. Known: cache_dir, checkpoint, "),
+        (
+            "experiments/calls/curve.py",
+            "inference=vote",
+            "curve.py has no group 'inference'; its groups: data, engine.",
+        ),
+        ("experiments/calls/recall.py", "+nonsense=3", "Unknown key 'nonsense'. Known: cache_dir, columns, "),
         ("evaluate.py", "data.splt=dev", "Unknown key 'data.splt'. Did you mean 'data.split'?"),
     ],
 )

@@ -25,13 +25,23 @@ FILES = {
         run_dir: runs/app/${started}
         behaviour: fine
         required: 1
+        text: none
+        again: "${text}"
+        server:
+          _target_: http.client.HTTPConnection
+          host: localhost
+          headers: {}
+        callbacks: {silent: null}
+        limit: null
         """,
+    "conf/flavour/mild.yaml": "strength: 1\n",
     "conf/loss/madpo.yaml": "defaults: [_self_, weights: null]\nname: madpo\nbeta: 0.1\nweights: null\n",
     "conf/loss/weights/decayed.yaml": "decay: 0.5\n",
     "conf/loss/weights/even.yaml": "decay: 0.0\n",
     "conf/loss/sft.yaml": "name: sft\n",
     "conf/trainer/cpu.yaml": "max_steps: 10\naccelerator: cpu\n",
     "conf/trainer/gpu.yaml": "max_steps: 10\naccelerator: gpu\n",
+    "conf/trainer/extra/fast.yaml": "speed: 1\n",
     "conf/experiment/good.yaml": """
         # @package _global_
         # python app.py experiment=good
@@ -72,6 +82,8 @@ FILES = {
         import json
         from pathlib import Path
 
+        from omegaconf import OmegaConf
+
         from learnat.errors import LearnatError
         from learnat.recipes.app import launch
 
@@ -79,6 +91,12 @@ FILES = {
         def recipe(cfg):
             if cfg.behaviour == "mistake":
                 raise LearnatError("The file x is missing: put it there.")
+            if cfg.behaviour == "echo":
+                print(cfg.text, cfg.again, OmegaConf.to_container(cfg, resolve=True)["text"], sep="\\n")
+            if cfg.behaviour == "chatty":
+                for number in range(10**6):
+                    print(number)
+                raise ZeroDivisionError("it was not stopped")
             if cfg.behaviour == "wrapped":
                 try:
                     raise LearnatError("A wrapped mistake.")
@@ -94,7 +112,7 @@ FILES = {
 
 
         if __name__ == "__main__":
-            launch(recipe, "app", Path(__file__).parent / "conf")
+            launch(recipe, "app", Path(__file__).parent / "conf", texts=["text"])
         """,
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -71,6 +72,26 @@ def test_a_value_left_open_is_named(app: Command) -> None:
     assert "required has no value" in done.stderr
 
 
+@pytest.mark.parametrize("flags", [[], ["-m"]], ids=["run", "sweep"])
+@pytest.mark.parametrize("text", ["a ${b} c", r"a \${b}, 'c' \\${d}", "${oc.env:HOME}", "${", "$ {x} ?"])
+def test_a_text_reaches_the_recipe_and_its_record_as_it_is(
+    app: Command, folder: Path, flags: list[str], text: str
+) -> None:
+    done = app(*flags, f"text={text}", "behaviour=echo", "run_dir=out", "hydra.sweep.dir=out")
+    assert done.returncode == 0, done.stderr
+    printed = [line for line in done.stdout.splitlines() if not line.startswith("[20")]
+    assert printed[:3] == [text] * 3
+    [path] = (folder / "out").rglob("provenance.json")
+    config = json.loads(path.read_text())["config"]
+    assert (config["text"], config["again"]) == (text, text)
+
+
+def test_an_interpolation_that_leads_nowhere_is_named_by_its_key(app: Command) -> None:
+    done = app("server.host='${nowhere}'")
+    assert done.returncode == 2
+    assert done.stderr.startswith("server.host: Interpolation key 'nowhere' not found")
+
+
 def test_an_unset_environment_variable_is_named(app: Command) -> None:
     done = app("required='${oc.env:NOT_SET_ANYWHERE}'")
     assert done.returncode == 2
@@ -111,3 +132,57 @@ def test_jobs_of_a_sweep_share_its_start_time(app: Command, folder: Path) -> Non
     sweep = folder / run_folder(done.stdout)
     times = {json.loads(path.read_text())["config"]["started"] for path in sweep.glob("*/provenance.json")}
     assert times == {sweep.name}
+
+
+# --- folders that cannot be had --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run_dir=app.py"], "run_dir=app.py: no folder can be made or written to there (File exists)."),
+        (["run_dir=app.py/x"], "run_dir=app.py/x: no folder can be made or written to there (Not a directory)."),
+        (["run_dir=/proc/x"], "run_dir=/proc/x: no folder can be made or written to there"),
+        (["run_dir=/proc"], "run_dir=/proc: no folder can be made or written to there"),
+        (["run_dir="], "run_dir is empty: name the folder that the run writes into, run_dir=FOLDER."),
+        (["run_dir=null"], "run_dir is empty"),
+        (["run_dir=${nothing}"], "run_dir: Interpolation key 'nothing' not found"),
+        (["-m", "seed=1,2", "hydra.sweep.dir=app.py/x"], "hydra.sweep.dir=app.py/x: no folder can be made"),
+        (["-m", "seed=1,2", "hydra.sweep.dir="], "hydra.sweep.dir is empty"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else " ".join(value),
+)
+def test_a_folder_that_cannot_be_had_is_one_message(
+    app: Command, folder: Path, arguments: list[str], message: str
+) -> None:
+    before = set(folder.rglob("*"))
+    done = app(*arguments)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith(message)
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert set(folder.rglob("*")) == before
+
+
+def test_a_folder_that_is_there_is_used_again(app: Command, folder: Path) -> None:
+    for _ in range(2):
+        assert run_folder(app("run_dir=a folder/out").stdout) == "a folder/out"
+    assert not [path for path in (folder / "a folder" / "out").iterdir() if path.name.startswith("tmp")]
+
+
+# --- a reader that has seen enough -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--cfg", "job"], ["behaviour=chatty"], []], ids=" ".join)
+def test_a_closed_pipe_ends_the_command_quietly(folder: Path, arguments: list[str]) -> None:
+    command = [sys.executable, "app.py", *arguments]
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 141
+
+
+def test_a_pipe_gets_all_that_is_printed(app: Command) -> None:
+    done = app("--help")
+    assert done.returncode == 0
+    assert done.stdout.rstrip().endswith("Use --hydra-help to view Hydra specific help")

@@ -268,6 +268,8 @@ def test_a_database_that_is_locked(locked: Path, tmp_path: Path) -> None:
     [
         ({"question": " "}, "Give what is asked"),
         ({"shown_rows": "none"}, "shown_rows=none must be"),
+        ({"samples": -3}, "samples=-3 must be a whole number of at least 0"),
+        ({"samples": 1.5}, "samples=1.5 must be a whole number of at least 0"),
         ({"checkpoint": None}, "Give what to ask: checkpoint="),
         ({"checkpoint": []}, "Give what to ask: checkpoint="),
         ({"checkpoint": ["."]}, "not a LearNAT checkpoint"),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
 from learnat.errors import LearnatError
 from learnat.recipes.config_check import check_overrides
@@ -41,6 +44,34 @@ REFUSED = [
         "experiment=good,elsewhere",
         "experiment=elsewhere is a study of other.py: python other.py experiment=elsewhere loss=sft",
     ),
+    ("flavour=mild", "app.py has no group 'flavour'; its groups: experiment, loss, trainer."),
+    ("+flavour=mild", "app.py has no group 'flavour'; its groups: experiment, loss, trainer."),
+    ("flavour.strength=2", "app.py has no group 'flavour'; its groups: experiment, loss, trainer."),
+    ("+loss=sft", "loss is chosen without a plus: write loss=sft."),
+    ("+experiment=good", "experiment is chosen without a plus: write experiment=good."),
+    ("+trainer.max_stepz=1", "Unknown key 'trainer.max_stepz'. Did you mean 'trainer.max_steps'?"),
+    ("++traner.max_steps=1", "Unknown key 'traner.max_steps'. Did you mean 'trainer.max_steps'?"),
+    ("+server.hots=there", "Unknown key 'server.hots'. Did you mean 'server.host'?"),
+    ("trainer={max_stepz:3}", "Unknown key 'trainer.max_stepz'. Did you mean 'trainer.max_steps'?"),
+    (
+        "server.headers.accept=text",
+        "'server.headers' has no key 'accept' yet: add it with a plus, +server.headers.accept=text.",
+    ),
+    (
+        "server.headers.accept=a,b",
+        "'server.headers' has no key 'accept' yet: add it with a plus, +server.headers.accept=a,b.",
+    ),
+    (
+        "server.headers={accept:text}",
+        "'server.headers' has no key 'accept' yet: add it with a plus, +server.headers={accept:text}.",
+    ),
+    (
+        "run_dir=runs/with space/ü",
+        "Cannot read the override run_dir=runs/with space/ü: a text with special characters needs quotes inside the "
+        """shell's, 'run_dir="runs/with space/ü"'""",
+    ),
+    ("seed", "Cannot read the override seed: write KEY=VALUE."),
+    ("limit.x=3", "Unknown key 'limit.x'. 'limit' is null here and has no keys."),
     ("experiment=bad_sweep", "No loss is called 'madpoo'. Did you mean 'madpo'?"),
 ]
 
@@ -60,7 +91,12 @@ def test_refused(folder: Path, override: str, message: str) -> None:
         ["loss=sft,madpo", "seed=1,2,3"],
         ["loss=choice(sft,madpo)", "seed=range(1,4)"],
         ["loss=glob(*)"],
-        ["+trainer.extra=1", "++trainer.more=1"],
+        ["+server.timeout=1", "++server.port=80", "+server._partial_=true"],
+        ["+server.headers.accept=text", "++server.headers.a.b=1"],
+        ["+server.headers={accept:text}"],
+        ["+callbacks.mine._target_=x.Y"],
+        ["+trainer/extra=fast"],
+        ["++seed=2"],
         ["trainer={max_steps:3}"],
         ["experiment=good", "trainer.max_steps=5"],
         ["loss/weights=decayed", "loss.weights.decay=3"],
@@ -93,3 +129,36 @@ def test_an_override_that_does_not_parse_is_one_message(app: Command) -> None:
     assert done.returncode == 2
     assert "loss=[sft" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_key_that_is_there_cannot_be_added(folder: Path) -> None:
+    with pytest.raises(LearnatError, match=r"already at 'seed'\. Either remove \+ prefix: 'seed=2'"):
+        check_overrides(folder / "conf", "app", ["+seed=2"])
+
+
+def test_a_message_names_the_command_as_it_was_called(folder: Path) -> None:
+    (folder / "app.py").rename(folder / "other.py")
+    done = subprocess.run([sys.executable, "other.py", "flavour=mild"], cwd=folder, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("other.py has no group 'flavour'")
+
+
+def test_help_lists_the_groups_of_the_command_alone(app: Command) -> None:
+    done = app("--help", "loss=sft")
+    assert done.returncode == 0, done.stderr
+    groups = done.stdout.partition("== Groups ==")[2].partition("== Config ==")[0]
+    assert [line for line in groups.splitlines() if ": " in line] == [
+        "experiment: bad_sweep, good, misspelt, sweep",
+        "loss: madpo, sft",
+        "trainer: cpu, gpu",
+    ]
+    assert "name: sft" in done.stdout
+
+
+@pytest.mark.parametrize("value", ["runs/with space/ü", "a; b", "it's", 'the "best"', "(a", "[a", "€"])
+def test_the_quotes_that_a_message_advises_help(app: Command, value: str) -> None:
+    done = app(f"required={value}")
+    assert done.returncode == 2
+    [advised] = shlex.split(done.stderr.strip().rpartition("the shell's, ")[2])
+    done = app(advised, "run_dir=out", "--cfg", "job")
+    assert yaml.safe_load(done.stdout)["required"] == value

@@ -10,9 +10,10 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from learnat.errors import LearnatError
-from learnat.recipes.synthesize import ensure_trees, synthesizer_of
+from learnat.recipes.synthesize import ensure_trees, run, synthesizer_of
 from learnat.synthesis.proposers.mutations import MUTATIONS
 from learnat.synthesis.settings import describe
+from learnat.synthesis.shards import merge
 from tests.synthesis.conftest import QUESTIONS, SmallBenchmark
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -78,3 +79,23 @@ def test_trees_are_cached_by_everything_they_depend_on(
     others.append(ensure_trees(cfg, benchmark_of_music, "train", tmp_path))
     others.append(ensure_trees(config(), SmallBenchmark(benchmark_of_music.path, limit=3), "train", tmp_path))
     assert len({first, *others}) == 6
+
+
+def test_a_shard_without_a_question_says_so(
+    benchmark_of_music: SmallBenchmark, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cfg = config()
+    OmegaConf.set_struct(cfg, False)
+    benchmark = {
+        "_target_": "tests.synthesis.conftest.SmallBenchmark",
+        "path": str(benchmark_of_music.path),
+        "limit": 1,
+    }
+    cfg.data = {"split": "train", "benchmark": benchmark}
+    for index, said in ((1, True), (2, False)):
+        cfg.update({"shard": f"{index}/2", "run_dir": str(tmp_path / str(index))})
+        run(cfg)
+        printed = capsys.readouterr().out
+        assert printed.startswith("Shard 1/2 is empty: there are more shards than questions of 'train' (1).") == said
+        assert ("Decomposition synthesis" in printed) != said
+    assert merge([tmp_path / "1", tmp_path / "2"], tmp_path / "merged").trees == 1

@@ -24,7 +24,8 @@ from learnat.synthesis.pruning import Included, Parses, Runs
 from learnat.synthesis.reward import AstReward
 from learnat.synthesis.runner import synthesize
 from learnat.synthesis.search import MctsSearch
-from learnat.synthesis.shards import Question, Shard, main, merge
+from learnat.synthesis.shard import Question, Shard
+from learnat.synthesis.shards import main, merge
 from learnat.synthesis.synthesizer import Synthesizer
 from learnat.synthesis.tree import SearchTree, read_trees, tree_to_json
 

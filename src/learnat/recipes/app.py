@@ -1,8 +1,9 @@
 """The entry point of every root main: checks the command line, runs the recipe in its run folder, reports errors.
 
 Exit codes: 0 done; 1 an unexpected error (its traceback is in the run folder's log) or a failed job of a sweep;
-2 a mistake the user can mend (one message, no traceback unless HYDRA_FULL_ERROR=1); 130 interrupted. Under torchrun
-these are the exit codes of the ranks; torchrun itself exits with 1 whenever one of them fails.
+2 a mistake the user can mend (one message, no traceback unless HYDRA_FULL_ERROR=1); 130 interrupted; 141 what read the
+output is gone. Under torchrun these are the exit codes of the ranks; torchrun itself exits with 1 whenever one of them
+fails.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from learnat.errors import LearnatError
 from learnat.recipes.base_check import check_base
-from learnat.recipes.command_line import check_secrets, hydra_arguments
+from learnat.recipes.closed_pipe import end_quietly_when_closed
+from learnat.recipes.command_groups import register_help
+from learnat.recipes.command_line import check_secrets, hydra_arguments, literal
 from learnat.recipes.config_check import check_overrides
 from learnat.recipes.launchers import let_jobs_spawn
 from learnat.recipes.provenance import FILE_NAME, write_provenance
@@ -57,17 +60,20 @@ def launch(
     def job(cfg: DictConfig) -> float | None:
         return _run_job(recipe, cfg)
 
+    end_quietly_when_closed()
     sys.argv[1:] = hydra_arguments(sys.argv[1:], flags, texts)
     arguments = get_args_parser().parse_args()
+    command = Path(sys.argv[0]).name
+    register_help(config_dir, config_name)
     # Libraries' warnings belong into the log, not between a recipe's lines.
     logging.captureWarnings(True)
     try:
         if ranks.count() > 1 and not several_ranks:
-            raise LearnatError(f"{config_name}.py works in one process: start it with python, not with torchrun.")
+            raise LearnatError(f"{command} works in one process: start it with python, not with torchrun.")
         check_secrets(arguments.overrides)
         elsewhere = arguments.config_path or arguments.config_dir
         if arguments.overrides and not elsewhere:
-            check_overrides(config_dir, arguments.config_name or config_name, arguments.overrides)
+            check_overrides(config_dir, arguments.config_name or config_name, arguments.overrides, command)
         ranks.share_start()
         hydra.main(version_base="1.3", config_path=str(config_dir.resolve()), config_name=config_name)(job)()
     except LearnatError as error:
@@ -79,6 +85,9 @@ def launch(
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         raise SystemExit(130) from None
+    finally:
+        if sys.stdout is not None:
+            sys.stdout.flush()
 
 
 def _run_job(recipe: Recipe, cfg: DictConfig) -> float | None:
@@ -114,15 +123,28 @@ def _run_job(recipe: Recipe, cfg: DictConfig) -> float | None:
 
 
 def _complete(cfg: DictConfig, folder: Path) -> None:
-    """Resolve ``cfg`` with its real run folder; raise ``LearnatError`` for a value that is left open."""
-    cfg.run_dir = str(folder)
+    """Resolve ``cfg`` with its real run folder; raise ``LearnatError`` for a value that is left open.
+
+    A text in which ``${`` stands for itself stays escaped, for whoever reads it from ``cfg`` resolves it once more.
+    """
+    cfg.run_dir = literal(str(folder))
     try:
-        OmegaConf.resolve(cfg)
         missing = sorted(OmegaConf.missing_keys(cfg))
+        values: Any = OmegaConf.to_container(cfg, resolve=True) if not missing else {}
     except OmegaConfBaseException as error:
         raise LearnatError(f"{error.full_key or 'config'}: {str(error).splitlines()[0]}") from error
     if missing:
         raise LearnatError(f"{missing[0]} has no value: give one, {missing[0]}=…")
+    for key, value in values.items():
+        cfg[key] = _literal(value)
+
+
+def _literal(node: Any) -> Any:
+    if isinstance(node, dict):
+        return {key: _literal(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_literal(value) for value in node]
+    return literal(node) if isinstance(node, str) else node
 
 
 def _report(error: Exception, folder: Path) -> int:

@@ -39,6 +39,7 @@ def ask(cfg: DictConfig) -> bool:
     that there is not.
     """
     check_count("shown_rows", cfg.shown_rows)
+    check_count("samples", cfg.samples, least=0)
     if not str(cfg.question).strip():
         raise LearnatError('Give what is asked: question="…"')
     read_database(cfg.database)  # a model takes a while to load: mistakes are to be seen before

@@ -13,6 +13,7 @@ from learnat.synthesis.checks import check_variable
 
 _PASSWORD = re.compile(r"://[^/\s@]*:[^/\s@]+@")
 _QUOTED = re.compile(r"""(['"])(?:\\.|(?!\1).)*\1""", re.DOTALL)
+_INTERPOLATION = re.compile(r"(\\*)\$\{")
 
 
 def hydra_arguments(arguments: Sequence[str], flags: Sequence[str] = (), texts: Sequence[str] = ()) -> list[str]:
@@ -20,8 +21,9 @@ def hydra_arguments(arguments: Sequence[str], flags: Sequence[str] = (), texts: 
 
     Args:
         flags: keys that a flag may set: ``--explain`` becomes ``explain=true``.
-        texts: keys whose values are taken literally but for interpolations: to Hydra a comma would begin a sweep's next
-            value, and an apostrophe a quoted text. A value in quotes of its own is Hydra's to read.
+        texts: keys whose values are taken literally: to Hydra a comma would begin a sweep's next value, an apostrophe a
+            quoted text, and ``${`` an interpolation. A value in quotes of its own is Hydra's to read. Only ``???``
+            stays what it is to Hydra: a value that is left open.
     """
     return [_flag(argument, flags) or _text(argument, texts) or argument for argument in arguments]
 
@@ -35,7 +37,12 @@ def _text(argument: str, texts: Sequence[str]) -> str | None:
     key, equals, value = argument.partition("=")
     if not equals or key not in texts or _QUOTED.fullmatch(value):
         return None
-    return f"{key}={QuotedString(value, Quote.single).with_quotes()}"
+    return f"{key}={QuotedString(literal(value), Quote.single).with_quotes()}"
+
+
+def literal(text: str) -> str:
+    """``text`` as a config must hold it in order to give it back as it is, interpolations or not."""
+    return _INTERPOLATION.sub(lambda begin: begin[1] * 2 + r"\${", text)
 
 
 def check_secrets(overrides: Sequence[str]) -> None:

@@ -7,8 +7,10 @@ invent keys that nothing reads.
 from __future__ import annotations
 
 import difflib
+import functools
 import itertools
 import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,36 +26,42 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from learnat.errors import LearnatError, nearest
+from learnat.recipes.command_groups import EXPERIMENT, command_of, top_groups
 from learnat.recipes.flag_check import check_default_flag, check_flags, leaves
+from learnat.recipes.targets import takes
 
-EXPERIMENT = "experiment"
+OPEN = ("callbacks", "architecture")
+"""Mappings to which any key may be added: all members are used, and what is passed whole is checked where it goes."""
 
 
-def check_overrides(config_dir: Path, config_name: str, overrides: Sequence[str]) -> None:
+def check_overrides(config_dir: Path, config_name: str, overrides: Sequence[str], command: str | None = None) -> None:
     """Compose every combination of groups that ``overrides`` sweep over, and check all keys and booleans against it.
 
-    An experiment's own keys, and the overrides it sweeps over (``hydra.sweeper.params``), are checked with them.
+    An experiment's own keys, and the overrides it sweeps over (``hydra.sweeper.params``), are checked with them, and so
+    are keys that are added with a plus. ``command`` is what messages call the command, ``<config_name>.py`` if None.
 
     Raises:
-        LearnatError: naming the first unknown group, member or key, and the nearest valid name; a boolean key that is
-            given something else; or an experiment that says in its comments that it is another command's.
+        LearnatError: naming the first unknown group, member or key, and the nearest valid name; a group or an
+            experiment of another command; a boolean key that is given something else; or an override that Hydra cannot
+            apply.
     """
     with initialize_config_dir(config_dir=str(config_dir.resolve()), version_base="1.3", job_name=config_name):
         loader = GlobalHydra.instance().config_loader()
         try:
-            _check(loader, config_dir, config_name, overrides)
+            _check(loader, config_dir, config_name, overrides, command or f"{config_name}.py")
         except (HydraException, OmegaConfBaseException) as error:
             raise LearnatError(" ".join(str(error).split())) from error
 
 
-def _check(loader: ConfigLoader, config_dir: Path, config_name: str, overrides: Sequence[str]) -> None:
+def _check(loader: ConfigLoader, config_dir: Path, config_name: str, overrides: Sequence[str], command: str) -> None:
     parsed = [_parsed(loader, text) for text in overrides]
     search_path = [item.input_line or "" for item in parsed if item.key_or_group == "hydra.searchpath"]
     finder = _Groups(loader, config_name, search_path)
-    finder.check_members(parsed)
     for item in parsed:
         if item.key_or_group == EXPERIMENT and not item.is_delete():
             _check_command(config_dir, config_name, _member_names(item))
+    finder.check_own(parsed, command)
+    finder.check_members(parsed)
     swept = [_parsed(loader, text) for text in _sweeper_params(config_name, search_path, finder, parsed)]
     finder.check_members(swept)
     # A group's member and keys of it may both be given: loss=dpo loss={beta:0.2}
@@ -65,21 +73,47 @@ def _check(loader: ConfigLoader, config_dir: Path, config_name: str, overrides: 
         for item in items:
             if finder.chosen_by(item) or item.key_or_group.startswith("hydra"):
                 continue
-            if not (item.is_add() or item.is_force_add()):
-                check_key(item.key_or_group, known, finder.names())
+            added = item.is_add() or item.is_force_add()
+            for path in _paths(item):
+                check_key(path, known, finder.own(), added)
+            if not added:
                 finder.check_choice(item, known)
+                _check_there(item, known)
             if not item.is_delete():
                 check_flags(item, defaults)
+        compose(config_name, overrides=[*search_path, *(_as_overrides(item)[0] for item in items)])
 
 
 def _check_command(config_dir: Path, config_name: str, experiments: Sequence[str]) -> None:
     """Raise ``LearnatError`` for an experiment whose ``# python MAIN.py …`` names another main: it may compose here."""
     for name in experiments:
-        path = config_dir / EXPERIMENT / f"{name}.yaml"
-        text = path.read_text(encoding="utf-8") if path.is_file() else ""
-        named = re.search(rf"^# (python (\w+)\.py .*\b{EXPERIMENT}={re.escape(name)}\b.*)$", text, re.MULTILINE)
-        if named is not None and named[2] != config_name:
-            raise LearnatError(f"experiment={name} is a study of {named[2]}.py: {named[1]}")
+        command = command_of(config_dir / EXPERIMENT / f"{name}.yaml")
+        if command is not None and command[0] != config_name:
+            raise LearnatError(f"experiment={name} is a study of {command[0]}.py: {command[1]}")
+
+
+def _paths(item: Override) -> list[str]:
+    """The keys that ``item`` sets: its own, or those in the mapping that it gives."""
+    value = item.value()
+    if not isinstance(value, dict) or not value:
+        return [item.key_or_group]
+    return list(leaf_paths(value, f"{item.key_or_group}."))
+
+
+def _check_there(item: Override, known: Mapping[str, Any]) -> None:
+    """Raise ``LearnatError`` for a key below null or ``{}``: it may be known, but there it has to be added."""
+    for path in _paths(item):
+        node: Any = known
+        parents: list[str] = []
+        for part in re.split(r"[.\[\]]+", path):
+            if node == {}:
+                raise LearnatError(
+                    f"'{'.'.join(parents)}' has no key '{part}' yet: add it with a plus, +{item.input_line}."
+                )
+            if node is None:
+                raise LearnatError(f"Unknown key '{path}'. '{'.'.join(parents)}' is null here and has no keys.")
+            node = node.get(part, "") if isinstance(node, dict) else ""
+            parents.append(part)
 
 
 def _sweeper_params(config_name: str, search_path: list[str], groups: _Groups, parsed: list[Override]) -> list[str]:
@@ -96,9 +130,13 @@ def _parsed(loader: ConfigLoader, text: str) -> Override:
     try:
         return OverridesParser.create(config_loader=loader).parse_overrides([text])[0]
     except HydraException as error:
-        reason = str(error).splitlines()[0]
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise LearnatError(f"Cannot read the override {text}: write KEY=VALUE.") from error
+        quoted = value.replace('"', '\\"')
         raise LearnatError(
-            f"Cannot read the override {text}: {reason}. Quote what is special to it: 'key=\"a, b\"'."
+            f"Cannot read the override {text}: a text with special characters needs quotes inside the shell's, "
+            + shlex.quote(f'{key}="{quoted}"')
         ) from error
 
 
@@ -111,8 +149,25 @@ class _Groups:
     def _list(self, group: str, kind: ObjectType) -> list[str]:
         return self.loader.get_group_options(group, kind, self.config_name, self.search_path)
 
-    def names(self) -> list[str]:
-        return [name for name in self._list("", ObjectType.GROUP) if name != "hydra"]
+    @functools.cached_property
+    def _plain(self) -> DictConfig:
+        """The command's config without any override."""
+        return compose(self.config_name, overrides=self.search_path, return_hydra_config=True)
+
+    def own(self) -> list[str]:
+        """The groups that the command chooses from."""
+        return top_groups(self._plain.hydra.runtime.choices)
+
+    def check_own(self, items: Sequence[Override], command: str) -> None:
+        """Raise ``LearnatError`` for a group of other commands and its keys, and for one of its own that is added."""
+        others = {*self._list("", ObjectType.GROUP)} - {"hydra", *self.own()}
+        for item in items:
+            name = re.split("[/.]", item.key_or_group)[0]
+            if name in others and (self.chosen_by(item) or name not in self._plain):
+                raise LearnatError(f"{command} has no group '{name}'; its groups: {', '.join(self.own())}.")
+            choice = item.get_key_element().lstrip("+")
+            if item.is_add() and self.chosen_by(item) and choice in self._plain.hydra.runtime.choices:
+                raise LearnatError(f"{choice} is chosen without a plus: write {choice}={item.value()}.")
 
     def chosen_by(self, item: Override) -> bool:
         """A dict given to a group's name sets keys of the chosen member, as in Hydra."""
@@ -199,19 +254,29 @@ def leaf_paths(node: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
             yield f"{prefix}{key}"
 
 
-def check_key(path: str, known: Mapping[str, Any], groups: Sequence[str]) -> None:
-    """Raise ``LearnatError`` unless the dotted ``path`` is a key of ``known``.
+def check_key(path: str, known: Mapping[str, Any], groups: Sequence[str], added: bool = False) -> None:
+    """Raise ``LearnatError`` unless the dotted ``path`` is a key of ``known``, or may be ``added`` to it.
 
-    Below a list, an interpolation, null or ``{}`` everything is accepted: their content has no fixed names.
+    Below a list, an interpolation, null or ``{}`` everything is accepted: their content has no fixed names. What may be
+    added is a parameter of the ``_target_`` that it is given to, anything in a mapping that such a one is given, and
+    keys of ``OPEN`` mappings.
     """
     node: Any = known
+    given = False
     parents: list[str] = []
     parts = [part for part in re.split(r"[.\[\]]", path) if part]
     for part in parts:
         if node is None or node == {} or isinstance(node, list) or (isinstance(node, str) and "${" in node):
             return
+        if isinstance(node, dict) and part not in node and added:
+            target = node.get("_target_")
+            if given if target is None else part.startswith("_") or takes(target, part):
+                return
+            if parents and parents[-1] in OPEN:
+                return
         if not isinstance(node, dict) or part not in node:
             raise LearnatError(f"Unknown key '{path}'. {_suggestion(parts, parents, node, known, groups)}")
+        given = given or "_target_" in node
         parents.append(part)
         node = node[part]
 

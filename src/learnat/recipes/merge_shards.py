@@ -29,7 +29,8 @@ class MergeShards(Callback):
         if not _differ_by_shard_alone(jobs) or any(job.error for job in jobs):
             return
         # What makes and shows trees is imported here: every command reads this file when it starts.
-        from learnat.synthesis.shards import Shard, merge
+        from learnat.synthesis.shard import Shard
+        from learnat.synthesis.shards import merge
         from learnat.synthesis.summary import print_summary
 
         console = Console(soft_wrap=True)

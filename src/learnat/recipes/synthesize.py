@@ -13,7 +13,7 @@ from learnat.benchmarks.types import Benchmark
 from learnat.recipes.launchers import cpus_of_a_job
 from learnat.synthesis.runner import read_summary, synthesize
 from learnat.synthesis.settings import digest, schema_digests, settings_text, source_digest
-from learnat.synthesis.shards import Shard
+from learnat.synthesis.shard import Shard
 from learnat.synthesis.summary import print_summary
 from learnat.synthesis.synthesizer import Synthesizer
 
@@ -23,12 +23,16 @@ console = Console(soft_wrap=True)
 def run(cfg: DictConfig) -> None:
     """Write trees.jsonl and summary.json of ``cfg.data.split``, or of ``cfg.shard`` of it, into the run folder.
 
+    A shard without a question says so in place of a summary.
+
     The same command with the same ``run_dir`` goes on where it stopped. Raises ``LearnatError`` as ``synthesize`` does.
     """
     shard = Shard.parse(cfg.shard) if cfg.shard is not None else None
     benchmark: Benchmark = instantiate(cfg.data.benchmark)
     synthesizer = synthesizer_of(cfg)
     synthesizer.proposer.check(benchmark, cfg.data.split)
+    questions = benchmark.examples(cfg.data.split)
+    empty = shard is not None and not shard.of(questions)
     folder = Path(cfg.run_dir)
     workers = cfg.workers or cpus_of_a_job(shard.count if shard is not None else None)
     try:
@@ -37,6 +41,13 @@ def run(cfg: DictConfig) -> None:
         print_summary(read_summary(benchmark, cfg.data.split, synthesizer.rules, folder, shard), console)
         console.print("Interrupted: what is done is kept, the same command with this run_dir goes on.")
         raise
+    if empty:
+        console.print(
+            f"Shard {shard} is empty: there are more shards than questions of {cfg.data.split!r} ({len(questions):,}). "
+            "A merge needs this folder all the same.",
+            highlight=False,
+        )
+        return
     print_summary(read_summary(benchmark, cfg.data.split, synthesizer.rules, folder, shard), console)
 
 

@@ -9,12 +9,12 @@ from urllib.parse import urlsplit
 from learnat.errors import LearnatError
 
 
-def check_count(key: str, value: object, most: int | None = None, optional: bool = False) -> None:
-    """Raise ``LearnatError`` unless ``value`` is a whole number from 1 (to ``most``), or None where ``optional``."""
+def check_count(key: str, value: object, most: int | None = None, optional: bool = False, least: int = 1) -> None:
+    """Raise ``LearnatError`` unless ``value`` is a whole number from ``least`` (to ``most``), or None where allowed."""
     if value is None and optional:
         return
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1 or (most is not None and value > most):
-        bounds = "of at least 1" if most is None else f"from 1 to {most}"
+    if isinstance(value, bool) or not isinstance(value, int) or value < least or (most is not None and value > most):
+        bounds = f"of at least {least}" if most is None else f"from {least} to {most}"
         raise LearnatError(f"{key}={value} must be a whole number {bounds}{', or null for no limit' * optional}.")
 
 

@@ -5,18 +5,19 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from types import TracebackType
 
 from learnat.benchmarks.types import Example
 from learnat.sql.schema import Schema
 from learnat.synthesis.checks import check_count, check_number
-from learnat.synthesis.judge import Judge, Verdict
+from learnat.synthesis.growing_node import GrowingNode
+from learnat.synthesis.judge import Judge
 from learnat.synthesis.proposers.base import Proposals, Proposer, Request
 from learnat.synthesis.pruning import Place, PruningRule
-from learnat.synthesis.tree import ROOT, TREE_VERSION, Node, SearchTree, Step, TreeStats, solved_paths
+from learnat.synthesis.tree import ROOT, TREE_VERSION, SearchTree, Step, TreeStats, solved_paths
 
 
 @dataclass(frozen=True)
@@ -33,62 +34,6 @@ class Budget:
             check_count(f"search.budget.{name}", getattr(self, name), optional=True)
         if self.max_seconds is not None:
             check_number("search.budget.max_seconds", self.max_seconds, least=0.0)
-
-
-@dataclass
-class GrowingNode:
-    """A node under construction. The root has id 0 and no verdict.
-
-    ``expansions`` counts the proposer calls made for it, ``asked`` those of them that are still to be answered.
-    """
-
-    id: int
-    parent: GrowingNode | None
-    step: Step
-    source: str = ""
-    verdict: Verdict | None = None
-    pruned_by: str | None = None
-    covered: frozenset[int] = frozenset()
-    right_path: bool = True
-    children: list[GrowingNode] = field(default_factory=list)
-    expansions: int = 0
-    asked: int = 0
-    visits: int = 0
-    total: float = 0.0
-
-    @property
-    def value(self) -> float:
-        """Mean of the rewards that were propagated back through this node."""
-        return self.total / self.visits if self.visits else 0.0
-
-    @property
-    def reward(self) -> float:
-        return self.verdict.reward if self.verdict else 0.0
-
-    @property
-    def final(self) -> bool:
-        return self.verdict is not None and self.verdict.final
-
-    @property
-    def alive(self) -> bool:
-        """Whether the search may go on below this node."""
-        return self.pruned_by is None and not self.final
-
-    @property
-    def solves(self) -> bool:
-        """Final, with only right, unpruned steps before it."""
-        return self.final and self.pruned_by is None and self.right_path
-
-    def lineage(self) -> Iterator[GrowingNode]:
-        """This node, its parent, and so on to the root."""
-        node: GrowingNode | None = self
-        while node is not None:
-            yield node
-            node = node.parent
-
-    def path(self) -> list[GrowingNode]:
-        """The nodes from the first step to this one; empty for the root."""
-        return [node for node in self.lineage() if node.id != ROOT][::-1]
 
 
 @dataclass(frozen=True)
@@ -249,7 +194,7 @@ class GrowingTree:
             question=example.question,
             evidence=example.evidence,
             gold_sql=example.gold_sql,
-            nodes=tuple(_frozen(n, self._judge.reward.settle(n.reward, n.id in leading)) for n in self._nodes),
+            nodes=tuple(n.frozen(self._judge.reward.settle(n.reward, n.id in leading)) for n in self._nodes),
             stats=TreeStats(
                 solved=False,
                 depth=max((len(node.path()) for node in self._nodes), default=0),
@@ -288,23 +233,4 @@ def unsolved(example: Example, seconds: float, rejected: Mapping[str, int] | Non
             seconds=seconds,
             rejected=dict(sorted((rejected or {}).items())),
         ),
-    )
-
-
-def _frozen(node: GrowingNode, reward: float) -> Node:
-    verdict, parent = node.verdict, node.parent
-    assert verdict is not None and parent is not None, "the root is not written"
-    return Node(
-        id=node.id,
-        parent=parent.id,
-        sub_question=node.step.sub_question,
-        sql=node.step.sql,
-        included=verdict.included,
-        final=verdict.final,
-        pruned_by=node.pruned_by,
-        reward=reward,
-        coverage=1.0 if verdict.final else len(node.covered) / verdict.total,
-        visits=node.visits,
-        value=node.value,
-        source=node.source,
     )

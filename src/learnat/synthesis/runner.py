@@ -13,7 +13,7 @@ from learnat.sql.execution import usable_cpus
 from learnat.synthesis.pruning import PruningRule
 from learnat.synthesis.run import Run
 from learnat.synthesis.settings import schema_digests, settings_text, source_digest
-from learnat.synthesis.shards import Shard, Split
+from learnat.synthesis.shard import Shard, Split
 from learnat.synthesis.store import TreeStore
 from learnat.synthesis.summary import Summary, summarize, write_summary
 from learnat.synthesis.synthesizer import Synthesizer

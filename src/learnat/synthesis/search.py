@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
 from learnat.synthesis.checks import check_count, check_number
-from learnat.synthesis.growth import Budget, Expansion, GrowingNode, GrowingTree
+from learnat.synthesis.growing_node import GrowingNode
+from learnat.synthesis.growth import Budget, Expansion, GrowingTree
 
 
 class Search(Protocol):

@@ -1,4 +1,4 @@
-"""Synthesis on many machines: each makes the trees of one shard of the questions, and a merge makes one file of them.
+"""Synthesis on many machines: each makes the trees of one shard of the questions, and this makes one file of them.
 
     python -m learnat.synthesis.shards OUT SHARD_FOLDER…
 
@@ -8,124 +8,19 @@ A sweep's folder may be given in place of its job folders.
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import re
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from learnat.benchmarks.types import Benchmark, Example
 from learnat.errors import LearnatError
 from learnat.synthesis.settings import digest, settings_text
+from learnat.synthesis.shard import AGAIN, SPLIT_FILE, Shard, Split, read_json
 from learnat.synthesis.store import SETTINGS_FILE, TREES_FILE, TreeStore, is_torn
 from learnat.synthesis.summary import Summary, print_summary, summarize, write_summary
 from learnat.synthesis.tree import SearchTree, read_trees
-
-SPLIT_FILE = "trees.split.json"
-
-
-Item = TypeVar("Item", Example, "Question")
-
-
-@dataclass(frozen=True)
-class Shard:
-    """The ``index``-th, counted from 1, of ``count`` parts of a split; ``str`` gives ``2/8``, and ``parse`` reads it.
-
-    Raises ``LearnatError`` unless 1 ≤ ``index`` ≤ ``count``.
-    """
-
-    index: int
-    count: int
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.index <= self.count:
-            raise LearnatError(_not_a_shard(f"{self.index}/{self.count}"))
-
-    @classmethod
-    def parse(cls, text: object) -> Shard:
-        """Raises ``LearnatError`` for anything but ``i/n``."""
-        match = re.fullmatch(r"([0-9]+)/([0-9]+)", str(text))
-        if match is None:
-            raise LearnatError(_not_a_shard(text))
-        return cls(int(match[1]), int(match[2]))
-
-    def __str__(self) -> str:
-        return f"{self.index}/{self.count}"
-
-    def of(self, questions: Sequence[Item]) -> list[Item]:
-        """This shard's part of the whole split's ``questions``, in their order.
-
-        The questions, ordered by database, are cut into ``count`` runs whose lengths differ by one at most. So shards
-        are balanced, and yet a cut parts one database at most: its connection, its parsed schema and the prefix of
-        its prompts stay warm on one machine.
-        """
-        ranked = sorted(range(len(questions)), key=lambda position: questions[position].db_id)
-        start, end = (len(questions) * index // self.count for index in (self.index - 1, self.index))
-        return [questions[position] for position in sorted(ranked[start:end])]
-
-
-def _not_a_shard(text: object) -> str:
-    return f"shard={text} is no shard: write i/n with i from 1 to n, as in shard=2/8 for the second of eight."
-
-
-@dataclass(frozen=True)
-class Question:
-    """What a merge needs to know of an ``Example``."""
-
-    example_id: str
-    db_id: str
-    difficulty: str
-
-
-@dataclass(frozen=True)
-class Split:
-    """What a merge needs to know of the whole split, written beside every shard's trees (``trees.split.json``).
-
-    ``questions`` are in the benchmark's order; the rest is what ``summarize`` takes.
-    """
-
-    questions: tuple[Question, ...]
-    rules: tuple[str, ...]
-    levels: tuple[str, ...]
-    skipped: int
-
-    @classmethod
-    def of(cls, benchmark: Benchmark, split: str, rules: Iterable[str]) -> Split:
-        examples = benchmark.examples(split)
-        questions = tuple(Question(example.example_id, example.db_id, example.difficulty) for example in examples)
-        return cls(questions, tuple(rules), tuple(benchmark.difficulties), benchmark.skipped(split))
-
-    @classmethod
-    def read(cls, folder: Path) -> Split:
-        """Raises ``LearnatError`` where ``folder`` has no readable ``trees.split.json``."""
-        record = _read_json(folder / SPLIT_FILE)
-        try:
-            questions = tuple(Question(*question) for question in record["questions"])
-            return cls(questions, tuple(record["rules"]), tuple(record["levels"]), int(record["skipped"]))
-        except (KeyError, TypeError, ValueError) as error:
-            raise LearnatError(f"{folder / SPLIT_FILE} is damaged: {_AGAIN}") from error
-
-    def text(self) -> str:
-        record = {**asdict(self), "questions": [list(asdict(question).values()) for question in self.questions]}
-        return json.dumps(record, ensure_ascii=False) + "\n"
-
-    def write(self, folder: Path) -> None:
-        temporary = folder / f"{SPLIT_FILE}.new"
-        temporary.write_text(self.text(), encoding="utf-8")
-        os.replace(temporary, folder / SPLIT_FILE)
-
-    def settings(self, shard: Shard, learns: bool) -> dict[str, object]:
-        """What ``trees.settings.json`` says of a shard beyond what it says of a whole split.
-
-        A proposer that ``learns`` from trees learns from its shard's alone, so that merged trees are not what one
-        machine would have made: they keep saying so.
-        """
-        alone = {"learned_in_shards": shard.count} if learns else {}
-        return {"shard": str(shard), "questions": len(self.questions), "split_digest": digest(self.text()), **alone}
 
 
 def merge(folders: Iterable[Path], out: Path) -> Summary:
@@ -168,7 +63,6 @@ def _opened(out: Path, settings: str) -> TreeStore:
         raise LearnatError(f"{out}: no trees can be written there ({error.strerror}). Name another folder.") from error
 
 
-_AGAIN = "run synthesize.py again with that run_dir and the same settings, it goes on where it stopped."
 _OWN_SETTINGS = ("shards", "questions", "split_digest", "schemas")
 """Settings of a shard that the merged trees do not have, or have otherwise."""
 
@@ -184,12 +78,12 @@ class _Part:
 
     @classmethod
     def read(cls, folder: Path) -> _Part:
-        settings = _read_json(folder / SETTINGS_FILE)
+        settings = read_json(folder / SETTINGS_FILE)
         if "shard" not in settings:
             raise LearnatError(f"{folder} holds the trees of a whole split, not of a shard: leave it out.")
         shard, split = Shard.parse(settings.pop("shard")), Split.read(folder)
         if digest(split.text()) != settings.get("split_digest"):
-            raise LearnatError(f"{folder / SPLIT_FILE} is not the one its trees were made with: {_AGAIN}")
+            raise LearnatError(f"{folder / SPLIT_FILE} is not the one its trees were made with: {AGAIN}")
         return cls(folder, shard, {**settings, "shards": shard.count}, split)
 
     def trees(self) -> tuple[dict[str, SearchTree], list[str]]:
@@ -214,7 +108,7 @@ def _shard_folders(folders: Iterable[Path]) -> list[Path]:
     found: dict[Path, Path] = {}
     for folder in folders:
         inside = sorted(path.parent for path in folder.glob(f"*/{SETTINGS_FILE}"))
-        own = (folder / SETTINGS_FILE).is_file() and ("shard" in _read_json(folder / SETTINGS_FILE) or not inside)
+        own = (folder / SETTINGS_FILE).is_file() and ("shard" in read_json(folder / SETTINGS_FILE) or not inside)
         if not own and not inside:
             raise LearnatError(f"{folder} is no shard's folder: it has no {SETTINGS_FILE}, nor has a folder in it.")
         found.update({path.resolve(): path for path in ([folder] if own else inside)})
@@ -272,19 +166,9 @@ def _all_trees(parts: Sequence[_Part]) -> dict[str, SearchTree]:
         lines = "\n".join(problems)
         raise LearnatError(
             f"The shards cannot be merged:\n{lines}\n"
-            f"Name every shard's folder once. Where a shard is missing, unfinished or torn, {_AGAIN}"
+            f"Name every shard's folder once. Where a shard is missing, unfinished or torn, {AGAIN}"
         )
     return trees
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise LearnatError(f"{path} cannot be read ({error}): {_AGAIN}") from error
-    if not isinstance(record, dict):
-        raise LearnatError(f"{path} is damaged, it holds a {type(record).__name__} and no object: {_AGAIN}")
-    return record
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
