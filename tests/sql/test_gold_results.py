@@ -198,6 +198,7 @@ def test_a_damaged_entry_is_executed_again(pool: CountingPool, database: Path, f
 
 WRITER = """
 import sys
+import time
 from pathlib import Path
 from learnat.sql.execution import Result
 from learnat.sql.result_store import ResultStore
@@ -206,6 +207,7 @@ for i in range(100_000):
     rows = [(f"{sys.argv[2]} {i}",)] * 50
     store.put({f"{sys.argv[2]} {i}".encode(): Result(("x",), rows, None, 0.1, False, False)})
     print(i, flush=True)
+    time.sleep(0.003)  # without a gap the other one may wait for the lock until it gives up
 """
 
 
