@@ -54,10 +54,9 @@ def recall(cfg: DictConfig) -> None:
     recorded = read(path)
     benchmark: Benchmark = instantiate(cfg.data.benchmark)
     asked, left_out = questions(benchmark, cfg.data.split)
-    print(
-        f"{len(asked)} questions of {benchmark.name} {cfg.data.split}; {left_out} left out: their gold names no column"
-    )
     subject = [benchmark.name, cfg.data.split]
+    why = "gold names no column, or cannot be read"
+    print(f"{len(asked)} questions of {' '.join(subject)}; {left_out} left out: {why}")
     rows = []
     for each in filters:
         figures = [f"{value:.3f}" for value in measured(asked, each)]

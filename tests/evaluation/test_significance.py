@@ -102,6 +102,10 @@ def test_where_all_questions_differ_alike_there_is_no_interval() -> None:
     assert (lost.difference, lost.interval, lost.p_value, lost.b_no_worse) == (-1, None, 0.25, None)
     assert str(lost) == "1.000 → 0.000 on 3 questions: difference -1.000, exact McNemar p = 0.25 (0 gained, 3 lost)"
     assert lost.differing_at_most is None
+    assert lost.verdict("a", "b") == "", "three questions show nothing"
+    for n, worse in ((20, True), (20, False)):
+        all_of_them = compare(verdicts([worse] * n), verdicts([not worse] * n))
+        assert all_of_them.verdict("a", "b") == f"b is {'WORSE' if worse else 'no worse'} than a at the level of 5 %"
 
 
 def test_a_verdict_is_that_of_the_interval() -> None:

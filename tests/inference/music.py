@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from learnat.benchmarks.types import Database, Example
@@ -69,6 +70,12 @@ class Scripted(Engine):
         self.identity = identity
         self.asked: list[tuple[Prompt, int]] = []
         self._answer = answer
+        self.sessions = 0
+
+    @contextmanager
+    def session(self) -> Iterator[None]:
+        self.sessions += 1
+        yield
 
     def generate(self, requests: Sequence[Request], decoding: Decoding) -> Iterator[Written]:
         for position in reversed(range(len(requests))):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -116,9 +117,13 @@ def test_a_run_folder_keeps_to_its_checkpoint_but_not_to_a_way_of_asking(
     tmp_path: Path, cache: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     evaluated(tmp_path, cache, checkpoint, ["inference=vote", "inference.samples=2"])
-    # Told before anything is loaded: there is no such checkpoint.
-    with pytest.raises(LearnatError, match=r"other settings: checkpoint \(.*nowhere\)\. Give another run_dir"):
-        evaluated(tmp_path, cache, tmp_path / "nowhere", ["inference=vote", "inference.samples=2"])
+    # It is known by its content, wherever it lies.
+    moved = tmp_path / "moved" / checkpoint.name
+    shutil.copytree(checkpoint, moved)
+    evaluated(tmp_path, cache, moved, ["inference=vote", "inference.samples=2"])
+    (moved / "chat_template.jinja").write_text("other")
+    with pytest.raises(LearnatError, match=r"other settings: checkpoint \((.+), \w{12} → \1, \w{12}\)\. Give another"):
+        evaluated(tmp_path, cache, moved, ["inference=vote", "inference.samples=2"])
     capsys.readouterr()
     evaluated(tmp_path, cache, checkpoint, ["inference=vote", "inference.samples=3"])
     assert len((tmp_path / "answers.jsonl").read_text().splitlines()) == 2 * 3

@@ -102,6 +102,14 @@ def test_rows_in_sight_attend_to_their_own_prefix(kind: type, m: int, start: int
         assert_alike(found, plain(groups, layer, queries)[start:stop])
 
 
+def test_passes_of_several_lengths_may_follow_one_another(joined: None) -> None:
+    groups = made_up(torch.float64)
+    attention = JoinedGroups(groups)
+    for m in (3, 1, 3):
+        queries = torch.randn(9, HEADS, m, SIZE, dtype=torch.float64)
+        assert_alike(by_rows(attention, 0, queries), plain(groups, 0, queries))
+
+
 def test_rows_of_no_group_have_no_part(joined: None) -> None:
     nothing = JoinedGroups(made_up(torch.float64)).of_rows(slice(0, 2))
     assert not nothing.groups and not list(nothing.parts(0, torch.randn(2, HEADS, 1, SIZE), SCALING))

@@ -142,7 +142,8 @@ def test_results_too_large_to_be_kept_vote_by_digest(tmp_path: Path, monkeypatch
 
 
 @pytest.mark.parametrize(
-    ("column", "sql"), [("value_points", "SELECT value_points FROM t"), ("points", "SELECT value")]
+    ("column", "sql"),
+    [("value_points", "SELECT value_points FROM t"), ("Value", "SELECT value FROM t"), ("points", "SELECT value")],
 )
 def test_value_is_a_placeholder_where_nothing_is_called_so(tmp_path: Path, column: str, sql: str) -> None:
     path = tmp_path / "t.sqlite"

@@ -123,11 +123,11 @@ def _chosen(
     path: Path, entries: Sequence[_Entry], split: str | None, stage: str | None, key: str
 ) -> tuple[Sequence[_Entry], str | None]:
     """The entries of ``split`` and ``stage``, and that stage."""
-    if split is None or not any(entry.stage for entry in entries):
+    if not any(entry.stage for entry in entries):
         if stage is not None:
             raise LearnatError(f"{path} names no stages: leave {key}={stage} out.")
         return entries, None
-    of_split = [entry for entry in entries if entry.split == split]
+    of_split = [entry for entry in entries if split is None or entry.split == split]
     if not of_split:
         splits = dict.fromkeys(entry.split for entry in entries if entry.split)
         raise LearnatError(

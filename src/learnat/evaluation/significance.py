@@ -46,14 +46,20 @@ class PairedComparison:
 
     @property
     def b_no_worse(self) -> bool | None:
-        """B is not significantly below A: the interval of the difference, if any, reaches 0 or lies above it."""
-        return None if self.interval is None else self.interval.high >= 0.0
+        """B is not significantly below A: the interval of the difference reaches 0 or lies above it.
+
+        Where there is no interval, the test decides, if it can at the level of 5 %; None: nothing was shown.
+        """
+        if self.interval is not None:
+            return self.interval.high >= 0.0
+        return self.difference > 0 if self.p_value < 0.05 else None
 
     def verdict(self, a: str, b: str) -> str:
         """``b_no_worse`` in words, for runs called ``a`` and ``b``; empty where there is none."""
         if self.b_no_worse is None:
             return ""
-        return f"{b} is {'no worse' if self.b_no_worse else 'WORSE'} than {a} within the 95 % interval"
+        by = "within the 95 % interval" if self.interval is not None else "at the level of 5 %"
+        return f"{b} is {'no worse' if self.b_no_worse else 'WORSE'} than {a} {by}"
 
     def __str__(self) -> str:
         means = f"{self.accuracy_a:.3f} → {self.accuracy_b:.3f} on {self.questions} questions: "

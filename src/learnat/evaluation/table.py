@@ -18,8 +18,8 @@ _SHARED_NOTES = (("sqlite_version", "SQLite"), ("schema_given", "schema given:")
 _COUNTS = (
     ("skipped", "skipped"),
     ("failed", "did not run"),
+    ("unanswered", "of these without an answer"),
     ("not_scored", "not scored"),
-    ("unanswered", "without an answer"),
     ("timed_out", "timed out"),
     ("truncated", "cut by a cap"),
     ("gold_failed", "gold failed"),

@@ -100,7 +100,7 @@ class CandidateRunner:
         """Where SQL about ``database`` is executed. Raises ``LearnatError`` when it has no file."""
         tables = database.schema.tables
         names = [name for table in tables for name in (table.name, *(column.name for column in table.columns))]
-        placeholders = self._ex_mode == "spider_bag" and not any("value" in name for name in names)
+        placeholders = self._ex_mode == "spider_bag" and not any("value" in name.lower() for name in names)
         if self._execute_on is not None:
             return Place(self._execute_on.replace("DB_ID", database.db_id), placeholders)
         if database.path is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -31,9 +31,21 @@ class RecordedEngine(Engine):
         self._path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         self._known = _read(path)
+        self._session: ExitStack | None = None
+        self._begun = False
 
-    def session(self) -> AbstractContextManager[object]:
-        return self._engine.session()
+    @contextmanager
+    def session(self) -> Iterator[None]:
+        """The engine's own begins with the first completion that is missing: it would make a model ready."""
+        if self._session is not None:
+            yield
+            return
+        with ExitStack() as session:
+            self._session, self._begun = session, False
+            try:
+                yield
+            finally:
+                self._session = None
 
     def close(self) -> None:
         self._engine.close()
@@ -56,7 +68,10 @@ class RecordedEngine(Engine):
                 else:
                     missing.setdefault(key, []).append(sample)
         if not missing:
-            return  # a local engine would make its model ready
+            return
+        if self._session is not None and not self._begun:
+            self._session.enter_context(self._engine.session())
+            self._begun = True
         keys = list(missing)
         for written in self._engine.generate([Request(prompts[key], missing[key]) for key in keys], decoding):
             key = keys[written.position]

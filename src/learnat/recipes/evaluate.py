@@ -33,8 +33,9 @@ from learnat.sql.execution import ExecutorPool
 _log = logging.getLogger(__name__)
 console = Console(soft_wrap=True)
 
-FIXED = ("checkpoint", "predictions", "predictions_stage", "engine.model", "data", "data_hash")
-"""What is scored: the settings that may not differ from those of the scores in a run folder. How it is scored may."""
+FIXED = ("checkpoint", "predictions", "predictions_stage", "engine.model", "data.split", "data_hash")
+"""What is scored: the settings that may not differ from those of the scores in a run folder. How it is scored may, how
+many of its questions are, and where the same files lie."""
 _NEED_CHECKPOINT = ("learnat.inference.engines.transformers.", "learnat.inference.engines.vllm.")
 """The modules of engines that have no model of their own to ask."""
 
@@ -64,12 +65,15 @@ def evaluate(cfg: DictConfig) -> None:
         _tell_changes(folder, cfg, known)
         write_provenance(folder, cfg, **known)
     else:
+        if cfg.checkpoint is not None:
+            known["checkpoint"] = _checkpoint_record(Path(cfg.checkpoint))
         _tell_changes(folder, cfg, known)
         stage, strategy, answers = _ask(cfg, benchmark, folder, known)
     with ExecutorPool(cfg.workers, cfg.executor.timeout_s, cfg.executor.max_rows) as pool:
         scored = measuring.score(answers, pool)
         before = None if others is None else measuring.score(others, pool)
-    _tell_failures(stage, scored.verdicts)
+    if cfg.predictions is not None:
+        _tell_failures(stage, scored.verdicts)
     schema_given = strategy.schema.name if strategy is not None else "unknown"
     scores = make_scores(
         scored.measured, scored.verdicts, benchmark, cfg.executor.timeout_s, schema_given, cfg.execute_on
@@ -130,6 +134,12 @@ def _file_record(path: Path) -> str:
     return f"{path.name}, {hashlib.sha256(path.read_bytes()).hexdigest()[:12]}"
 
 
+def _checkpoint_record(folder: Path) -> str:
+    from learnat.training.models import source_of  # scoring a file needs no torch
+
+    return f"{folder.resolve().name}, {source_of(folder)[:12]}"
+
+
 def _tell_failures(stage: str, verdicts: Sequence[Verdict]) -> None:
     """Warn where that predictions do not run says more about their file than about a model."""
     if verdicts and not any(verdict.executed for verdict in verdicts):
@@ -150,10 +160,8 @@ def _read_answers(
     benchmark: Benchmark, split: str, path: str, stage: str | None, key: str
 ) -> tuple[str, Sequence[Answer]]:
     """Whose predictions a file holds, and these."""
-    predictions, examples = (
-        read_predictions(path, split, None if stage is None else str(stage), key),
-        benchmark.examples(split),
-    )
+    predictions = read_predictions(path, split, None if stage is None else str(stage), key)
+    examples = benchmark.examples(split)
     check_predictions(predictions, examples, split)
     others = len(predictions.keys() - {example.index for example in examples})
     if others:

@@ -59,22 +59,24 @@ class TransformersEngine(Engine):
         self.style = policy.style
         self._writer = writer
         self._encoder = ChatEncoder(policy.tokenizer)
-        self._sessions = 0
+        self._sessions, self._was_training = 0, False
 
     @contextmanager
     def session(self) -> Iterator[None]:
         """The policy is the writer's meanwhile."""
-        was_training = self.policy.model.training
         if not self._sessions:
-            self._writer.start()
+            self._was_training = self.policy.model.training
         self._sessions += 1
         try:
+            if self._sessions == 1:
+                self._writer.start()
             yield
         finally:
             self._sessions -= 1
+            # Sessions of generators may end in any order.
             if not self._sessions:
                 self._writer.release()
-                self.policy.model.train(was_training)
+                self.policy.model.train(self._was_training)
 
     def close(self) -> None:
         """The policy stays with whoever gave it."""
