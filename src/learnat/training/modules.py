@@ -177,19 +177,21 @@ class PreferenceModule(PolicyModule):
         """Raise ``LearnatError`` unless the untrained policy gives the reference log-probs, up to rounding.
 
         That must hold over all nodes of ``batch`` and for every pair by itself, whose implied reward difference is 0
-        before training. Where it does not, the loss would pull the policy towards something it never was.
+        before training. Where it does not, the loss would pull the policy towards something it never was. In half
+        precision two policies that are both nearly sure of all steps cannot be told apart.
         """
         assert batch.reference is not None
         nodes = node_logprobs(token_logprobs(self.model, batch), batch)
         moved, size = nodes - batch.reference, batch.reference.abs()
-        error, beyond = moved.norm() / size.norm(), 0.0
+        rounding = START_TOLERANCE * size.norm()
         if self._is_half(nodes.device.type):
-            beyond = STEP_TOLERANCE * len(nodes) ** 0.5 / float(size.norm())
+            rounding += STEP_TOLERANCE * len(nodes) ** 0.5
         won = (moved[batch.chosen] - moved[batch.rejected]).abs()
         wrong = ~(won <= PAIR_TOLERANCE + START_TOLERANCE * (size[batch.chosen] + size[batch.rejected]))
-        if not error < START_TOLERANCE + beyond or bool(wrong.any()):
+        if not moved.norm() <= rounding or bool(wrong.any()):
+            error = float(moved.norm() / size.norm())
             raise LearnatError(
-                f"At step 0 the policy's log-probs differ from the reference's by {float(error):.2g} (relative), and "
+                f"At step 0 the policy's log-probs differ from the reference's by {error:.2g} (relative), and "
                 f"those of {int(wrong.sum())} of {len(won)} step pairs by more than rounding: they must be equal. "
                 "The reference log-probs are not this policy's own: delete the folder reference in cache_dir to have "
                 "them computed again."
