@@ -35,7 +35,10 @@ REFUSED = [
     ("loss.weights=even", "'loss.weights' is a group: write loss/weights=even."),
     ("experiment=misspelt", "Experiment misspelt: Unknown key 'trainer.max_stepz'. Did you mean 'trainer.max_steps'?"),
     ("loss=null", "No loss is called 'null'. Known: madpo, sft."),
-    ("experiment=nope", "No experiment is called 'nope'. Known: bad_sweep, elsewhere, good, misspelt, sweep."),
+    (
+        "experiment=nope",
+        "No experiment is called 'nope'. Known: bad_sweep, elsewhere, good, interval, mapping, misspelt, sweep.",
+    ),
     (
         "experiment=elsewhere",
         "experiment=elsewhere is a study of other.py: python other.py experiment=elsewhere loss=sft",
@@ -71,6 +74,21 @@ REFUSED = [
         """shell's, 'run_dir="runs/with space/ü"'""",
     ),
     ("seed", "Cannot read the override seed: write KEY=VALUE."),
+    ("loss.beat=interval(0,1)", "Unknown key 'loss.beat'. Did you mean 'loss.beta'?"),
+    ("loss=interval(0,1)", "No loss is called '0.0'. Known: madpo, sft."),
+    (
+        "trainer={max_steps:{a:1},speed:{_target_:x}}",
+        "Unknown key 'trainer.speed'. Known below 'trainer': accelerator, max_steps.",
+    ),
+    (
+        "callbacks.mine._target_=x.Y",
+        "Unknown key 'callbacks.mine._target_'. Add it with a plus: +callbacks.mine._target_=….",
+    ),
+    ("callbacks={mine:{_target_:x.Y}}", "Unknown key 'callbacks.mine'. Add it with a plus: +callbacks.mine=…."),
+    (
+        "trainer.extra._target_=x.Y",
+        "Unknown key 'trainer.extra._target_'. Known below 'trainer': accelerator, max_steps.",
+    ),
     ("limit.x=3", "Unknown key 'limit.x'. 'limit' is null here and has no keys."),
     ("experiment=bad_sweep", "No loss is called 'madpoo'. Did you mean 'madpo'?"),
 ]
@@ -95,6 +113,13 @@ def test_refused(folder: Path, override: str, message: str) -> None:
         ["+server.headers.accept=text", "++server.headers.a.b=1"],
         ["+server.headers={accept:text}"],
         ["+callbacks.mine._target_=x.Y"],
+        ["+callbacks={mine:{_target_:x.Y}}"],
+        ["loss.beta=interval(0.01,0.5)", "seed=tag(a,interval(1,9))"],
+        ["experiment=interval", "seed=2"],
+        # a mapping in the place of null, of a number, of a text
+        ["limit={a:{b:1}}", "server.host={_target_:x.Y,z:1}"],
+        ["trainer={max_steps:{a:1}}"],
+        ["experiment=mapping"],
         ["+trainer/extra=fast"],
         ["++seed=2"],
         ["trainer={max_steps:3}"],
@@ -148,7 +173,7 @@ def test_help_lists_the_groups_of_the_command_alone(app: Command) -> None:
     assert done.returncode == 0, done.stderr
     groups = done.stdout.partition("== Groups ==")[2].partition("== Config ==")[0]
     assert [line for line in groups.splitlines() if ": " in line] == [
-        "experiment: bad_sweep, good, misspelt, sweep",
+        "experiment: bad_sweep, good, interval, mapping, misspelt, sweep",
         "loss: madpo, sft",
         "trainer: cpu, gpu",
     ]
