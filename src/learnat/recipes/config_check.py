@@ -76,7 +76,8 @@ def _check(loader: ConfigLoader, config_dir: Path, config_name: str, overrides: 
                 check_there(item, known)
             if not item.is_delete():
                 check_flags(item, defaults)
-        compose(config_name, overrides=[*search_path, *(as_overrides(item)[0] for item in items)])
+    # What Hydra alone refuses does not depend on the members: once is enough, for it takes as long as all of the above.
+    _composed(config_name, [*search_path, *(as_overrides(item)[0] for item in items)])
 
 
 def _check_command(config_dir: Path, config_name: str, experiments: Sequence[str]) -> None:
@@ -92,7 +93,7 @@ def _sweeper_params(config_name: str, search_path: list[str], groups: _Groups, p
     if not any(item.key_or_group == EXPERIMENT and not item.is_sweep_override() for item in parsed):
         return []
     plain = [item.input_line or "" for item in parsed if groups.chosen_by(item) and not item.is_sweep_override()]
-    cfg = compose(config_name, overrides=[*search_path, *plain], return_hydra_config=True)
+    cfg = _composed(config_name, [*search_path, *plain])
     params = OmegaConf.select(cfg, "hydra.sweeper.params") or {}
     return [f"{key}={value}" for key, value in params.items()]
 
@@ -162,15 +163,26 @@ class _Groups:
                 raise LearnatError(f"'{item.key_or_group}' is a group: write {group}={item.value()}.")
 
 
+def _composed(config_name: str, overrides: Sequence[str]) -> DictConfig:
+    """Hydra's config and the command's; raise ``LearnatError`` for what Hydra fails on without an error of its own."""
+    try:
+        return compose(config_name, overrides=list(overrides), return_hydra_config=True)
+    except (HydraException, OmegaConfBaseException):
+        raise
+    except Exception as error:
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise LearnatError(f"Hydra cannot apply {' '.join(overrides)}: {reason}") from error
+
+
 def _defaults(config_name: str, search_path: Sequence[str], choice: Sequence[str]) -> DictConfig:
     """The config under these group choices but for what an experiment sets, which is checked against it."""
-    cfg = compose(config_name, overrides=[*search_path, *choice], return_hydra_config=True)
+    cfg = _composed(config_name, [*search_path, *choice])
     chosen = {group: name for group, name in cfg.hydra.runtime.choices.items() if not group.startswith("hydra/")}
     experiment = chosen.pop(EXPERIMENT, None)
     if experiment is None:
         return cfg
     same_groups = [f"{group}={name}" for group, name in chosen.items() if name is not None]
-    defaults = compose(config_name, overrides=[*search_path, *same_groups])
+    defaults = _composed(config_name, [*search_path, *same_groups])
     known, given = _container(defaults), _container(cfg)
     try:
         for path in set_paths(given, known):
