@@ -70,7 +70,7 @@ def launch(
     try:
         if ranks.count() > 1 and not several_ranks:
             raise LearnatError(f"{command} works in one process: start it with python, not with torchrun.")
-        check_secrets(arguments.overrides)
+        check_secrets(arguments.overrides, texts)
         elsewhere = arguments.config_path or arguments.config_dir
         if arguments.overrides and not elsewhere:
             check_overrides(config_dir, arguments.config_name or config_name, arguments.overrides, command)
