@@ -91,6 +91,8 @@ REFUSED = [
         "trainer.extra._target_=x.Y",
         "Unknown key 'trainer.extra._target_'. Known below 'trainer': accelerator, max_steps.",
     ),
+    ("experiment=null", "experiment is null by default: leave experiment=null out."),
+    ("experiment=null,good", "experiment is null by default: leave experiment=null out."),
     ("limit.x=3", "Unknown key 'limit.x'. 'limit' is null here and has no keys."),
     ("experiment=bad_sweep", "No loss is called 'madpoo'. Did you mean 'madpo'?"),
 ]

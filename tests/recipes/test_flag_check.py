@@ -27,6 +27,7 @@ CONF = Path(__file__).parents[2] / "conf"
         ("train", ["score_untrained='true'"], "score_untrained", "true"),
         ("train", ["++score_untrained=no"], "score_untrained", "no"),
         ("train", ["score_untrained=${reference}"], "score_untrained", "auto"),
+        ("train", ["score_untrained=${on_policy.x}"], "score_untrained", "${on_policy.x}"),
         ("train", ["score_untrained=true,no"], "score_untrained", "no"),
         ("train", ["score_untrained=interval(0,1)"], "score_untrained", "0.0"),
         ("train", ["score_untrained={a:1}"], "score_untrained", "{'a': 1}"),

@@ -140,6 +140,8 @@ class _Groups:
                 continue
             members = self._list(item.key_or_group, ObjectType.CONFIG)
             for name in member_names(item):
+                if name == "null" and self._plain.hydra.runtime.choices.get(item.key_or_group, "") is None:
+                    raise LearnatError(f"{item.key_or_group} is null by default: leave {item.key_or_group}=null out.")
                 if name not in members:
                     raise LearnatError(f"No {item.key_or_group} is called '{name}'. {nearest(name, members)}")
 

@@ -27,13 +27,14 @@ def check_flags(item: Override, defaults: DictConfig) -> None:
 def check_default_flag(path: str, value: Any, defaults: DictConfig) -> None:
     """Raise ``LearnatError`` where the dotted ``path`` is a boolean of ``defaults`` and ``value`` is none.
 
-    A value that refers to other keys, ``${…}``, is what it gives in ``defaults``.
+    A value that refers to other keys, ``${…}``, is what it gives in ``defaults``, if anything.
     """
     if not isinstance(value, bool) and isinstance(_resolved(defaults, path), bool):
         if isinstance(value, str) and "${" in value:
             changed = defaults.copy()
             OmegaConf.update(changed, path, value, force_add=True)
-            value = _resolved(changed, path)
+            resolved = _resolved(changed, path)
+            value = value if resolved is None else resolved
         check_flag(path, value)
 
 
