@@ -64,6 +64,22 @@ FILES = {
               loss: sft,madpo
               seed: 1,2
         """,
+    "conf/experiment/interval.yaml": """
+        # @package _global_
+        hydra:
+          sweeper:
+            params:
+              loss.beta: interval(0.01,0.5)
+              trainer.max_steps: tag(x,interval(1,9))
+        """,
+    "conf/experiment/mapping.yaml": """
+        # @package _global_
+        limit:
+          name: all
+        trainer:
+          accelerator:
+            _target_: x.Y
+        """,
     "conf/experiment/elsewhere.yaml": """
         # @package _global_
         # python other.py experiment=elsewhere loss=sft

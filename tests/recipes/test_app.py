@@ -53,6 +53,17 @@ def test_a_mistake_is_one_message_without_traceback(app: Command, behaviour: str
     assert run_folder(done.stdout).startswith("runs/app/")
 
 
+@pytest.mark.parametrize(
+    ("deleted", "key"),
+    [("~loss.name", "loss.name"), ("~seed", "seed"), ("~loss", "loss")],
+    ids=["below", "key", "group"],
+)
+def test_a_deleted_key_that_the_recipe_reads_is_one_message(app: Command, deleted: str, key: str) -> None:
+    done = app(deleted, "run_dir=out")
+    assert done.returncode == 2
+    assert done.stderr.strip() == f"{key} is needed here, and was deleted or never set."
+
+
 def test_hydra_full_error_keeps_the_traceback(app: Command) -> None:
     done = app("behaviour=mistake", HYDRA_FULL_ERROR="1")
     assert done.returncode == 2

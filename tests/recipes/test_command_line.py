@@ -47,11 +47,26 @@ def test_everything_else_stays_what_it_was() -> None:
         "execute_on=postgresql://reader:hush@localhost/bird",
         "engine.api_key_env=sk-hush-1",
         "proposer.api_key_env='sk-hush'",
+        "engine.api_key_env=OPENAI_API_KEY,sk-hush",
+        "engine.api_key_env =sk-hush",
+        "proposer={api_key_env:sk-hush}",
+        "proposer={model: m, 'api_key_env' : 'sk-hush'}",
+        "on_policy={proposer:{api_key_env:sk-hush,model:m}}",
+        "proposer={api_key_env:sk-hush 2",
+        "proposer:{api_key_env:sk-hush}",
+        "execute_on=postgresql://h/db?password=hush",
+        "execute_on='postgresql://h/db?user=u&password=hush'",
+        "execute_on=postgresql://u:ha/hush@h/db",
+        "execute_on='host=h PASSWORD = hush'",
+        "execute_on=host=h password=hush",
+        "execute_on:postgresql://u:hush@h/db",
+        "database='postgresql://h/db?password=hush'",
+        "+database=postgresql://u:hush@h/db",
     ],
 )
 def test_a_secret_is_refused_without_being_told(override: str) -> None:
-    with pytest.raises(LearnatError, match=re.escape(override.partition("=")[0])) as refused:
-        check_secrets(["seed=1", override])
+    with pytest.raises(LearnatError, match=re.escape(re.split("[ =:]", override)[0])) as refused:
+        check_secrets(["seed=1", override], texts=["database"])
     assert "hush" not in str(refused.value)
 
 
@@ -63,8 +78,13 @@ def test_a_secret_is_refused_without_being_told(override: str) -> None:
         "engine.api_key_env=OPENAI_API_KEY",
         "engine.api_key_env=null",
         "question='Who is at http://a.b:1/c, or me@here?'",
+        "question='Who has password=1, or password: 2, and api_key_env=sk-1?'",
+        "proposer={api_key_env:OPENAI_API_KEY,model:m}",
+        "proposer={api_key_env: null}",
+        "proposer={model:password}",
+        "execute_on='host=h user=u'",
         "~logger",
     ],
 )
 def test_what_holds_no_secret_is_taken(override: str) -> None:
-    check_secrets([override])
+    check_secrets([override], texts=["question"])

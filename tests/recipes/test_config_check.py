@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hydra import compose
+from omegaconf import DictConfig
 
 from learnat.errors import LearnatError
 from learnat.recipes.config_check import check_overrides
@@ -35,7 +37,10 @@ REFUSED = [
     ("loss.weights=even", "'loss.weights' is a group: write loss/weights=even."),
     ("experiment=misspelt", "Experiment misspelt: Unknown key 'trainer.max_stepz'. Did you mean 'trainer.max_steps'?"),
     ("loss=null", "No loss is called 'null'. Known: madpo, sft."),
-    ("experiment=nope", "No experiment is called 'nope'. Known: bad_sweep, elsewhere, good, misspelt, sweep."),
+    (
+        "experiment=nope",
+        "No experiment is called 'nope'. Known: bad_sweep, elsewhere, good, interval, mapping, misspelt, sweep.",
+    ),
     (
         "experiment=elsewhere",
         "experiment=elsewhere is a study of other.py: python other.py experiment=elsewhere loss=sft",
@@ -71,6 +76,23 @@ REFUSED = [
         """shell's, 'run_dir="runs/with space/ü"'""",
     ),
     ("seed", "Cannot read the override seed: write KEY=VALUE."),
+    ("loss.beat=interval(0,1)", "Unknown key 'loss.beat'. Did you mean 'loss.beta'?"),
+    ("loss=interval(0,1)", "No loss is called '0.0'. Known: madpo, sft."),
+    (
+        "trainer={max_steps:{a:1},speed:{_target_:x}}",
+        "Unknown key 'trainer.speed'. Known below 'trainer': accelerator, max_steps.",
+    ),
+    (
+        "callbacks.mine._target_=x.Y",
+        "Unknown key 'callbacks.mine._target_'. Add it with a plus: +callbacks.mine._target_=….",
+    ),
+    ("callbacks={mine:{_target_:x.Y}}", "Unknown key 'callbacks.mine'. Add it with a plus: +callbacks.mine=…."),
+    (
+        "trainer.extra._target_=x.Y",
+        "Unknown key 'trainer.extra._target_'. Known below 'trainer': accelerator, max_steps.",
+    ),
+    ("experiment=null", "experiment is null by default: leave experiment=null out."),
+    ("experiment=null,good", "experiment is null by default: leave experiment=null out."),
     ("limit.x=3", "Unknown key 'limit.x'. 'limit' is null here and has no keys."),
     ("experiment=bad_sweep", "No loss is called 'madpoo'. Did you mean 'madpo'?"),
 ]
@@ -95,6 +117,13 @@ def test_refused(folder: Path, override: str, message: str) -> None:
         ["+server.headers.accept=text", "++server.headers.a.b=1"],
         ["+server.headers={accept:text}"],
         ["+callbacks.mine._target_=x.Y"],
+        ["+callbacks={mine:{_target_:x.Y}}"],
+        ["loss.beta=interval(0.01,0.5)", "seed=tag(a,interval(1,9))"],
+        ["experiment=interval", "seed=2"],
+        # a mapping in the place of null, of a number, of a text
+        ["limit={a:{b:1}}", "server.host={_target_:x.Y,z:1}"],
+        ["trainer={max_steps:{a:1}}"],
+        ["experiment=mapping"],
         ["+trainer/extra=fast"],
         ["++seed=2"],
         ["trainer={max_steps:3}"],
@@ -136,6 +165,24 @@ def test_a_key_that_is_there_cannot_be_added(folder: Path) -> None:
         check_overrides(folder / "conf", "app", ["+seed=2"])
 
 
+def test_what_hydra_itself_fails_on_is_one_message(folder: Path) -> None:
+    with pytest.raises(LearnatError, match=r"^Hydra cannot apply hydra\.sweeper\.params=.*: .*has no attribute 'get'$"):
+        check_overrides(folder / "conf", "app", ['hydra.sweeper.params={seed:"1,2"}'])
+
+
+def test_every_combination_of_members_costs_one_composition(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    composed: list[list[str]] = []
+
+    def counted(config_name: str, overrides: list[str], **options: bool) -> DictConfig:
+        composed.append(overrides)
+        return compose(config_name, overrides, **options)
+
+    monkeypatch.setattr("learnat.recipes.config_check.compose", counted)
+    check_overrides(folder / "conf", "app", ["loss=madpo,sft", "trainer=cpu,gpu", "seed=5"])
+    assert sum("loss=sft" in overrides for overrides in composed) == 2
+    assert sum("seed=5" in overrides for overrides in composed) == 1
+
+
 def test_a_message_names_the_command_as_it_was_called(folder: Path) -> None:
     (folder / "app.py").rename(folder / "other.py")
     done = subprocess.run([sys.executable, "other.py", "flavour=mild"], cwd=folder, capture_output=True, text=True)
@@ -148,7 +195,7 @@ def test_help_lists_the_groups_of_the_command_alone(app: Command) -> None:
     assert done.returncode == 0, done.stderr
     groups = done.stdout.partition("== Groups ==")[2].partition("== Config ==")[0]
     assert [line for line in groups.splitlines() if ": " in line] == [
-        "experiment: bad_sweep, good, misspelt, sweep",
+        "experiment: bad_sweep, good, interval, mapping, misspelt, sweep",
         "loss: madpo, sft",
         "trainer: cpu, gpu",
     ]

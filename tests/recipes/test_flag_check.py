@@ -27,7 +27,10 @@ CONF = Path(__file__).parents[2] / "conf"
         ("train", ["score_untrained='true'"], "score_untrained", "true"),
         ("train", ["++score_untrained=no"], "score_untrained", "no"),
         ("train", ["score_untrained=${reference}"], "score_untrained", "auto"),
+        ("train", ["score_untrained=${on_policy.x}"], "score_untrained", "${on_policy.x}"),
         ("train", ["score_untrained=true,no"], "score_untrained", "no"),
+        ("train", ["score_untrained=interval(0,1)"], "score_untrained", "0.0"),
+        ("train", ["score_untrained={a:1}"], "score_untrained", "{'a': 1}"),
         ("train", ["loss=dpo,madpo", "loss.pairs.unpaired=yes"], "loss.pairs.unpaired", "yes"),
         ("train", ["model.lora.enabled=yes"], "model.lora.enabled", "yes"),
         ("train", ["model={lora:{enabled:yes}}"], "model.lora.enabled", "yes"),
@@ -51,6 +54,9 @@ def test_refused(config: str, overrides: list[str], key: str, value: str) -> Non
         ("synthesize", ["proposer=openai", "proposer.sees_gold=false", "+proposer.extra_body.stream=no"]),
         # null, or a text, where the default is none of the two
         ("train", ["model.quantization=no", "data.databases=null", "~score_untrained"]),
+        ("train", ["model.optim.preference.optimizer.lr={lora:1e-4,full:1e-6}"]),
+        ("train", ["warm_start=none", "warm_start.loss={name:sft}"]),
+        ("train", ["loss.beta=interval(0.01,0.5)"]),
         ("ask", ["question=no", "database=yes", "evidence=true"]),
     ],
 )

@@ -88,7 +88,19 @@ RATE = "must be a number above 0."
         (["trainer.max_steps=0"], f"trainer.max_steps=0 {STEPS}"),
         (["trainer.max_steps=-2"], f"trainer.max_steps=-2 {STEPS}"),
         (["trainer.max_steps=abc"], f"trainer.max_steps=abc {STEPS}"),
-        (["trainer.log_every_n_steps=0"], f"trainer.log_every_n_steps=0 {COUNT}"),
+        (
+            ["trainer.log_every_n_steps=-1"],
+            "trainer.log_every_n_steps=-1 must be a whole number of at least 0.",
+        ),
+        (
+            ["+trainer.gradient_clip_val=1"],
+            "trainer.gradient_clip_val=1 is not supported, for the training step clips gradients itself: set "
+            "model.optim.sft.gradient_clip and model.optim.preference.gradient_clip.",
+        ),
+        (
+            ["loss.pairs=null"],
+            "loss.pairs=null: loss=madpo learns from pairs. Only loss=sft has none; leave loss.pairs out.",
+        ),
         (["trainer.precision=foo"], "trainer.precision=foo is not supported: use bf16-mixed, or 32-true."),
         (["trainer.precision=16-mixed"], "trainer.precision=16-mixed is not supported: use bf16-mixed, or 32-true."),
         (["logger.flush_logs_every_n_steps=0"], f"logger.flush_logs_every_n_steps=0 {COUNT}"),
@@ -118,6 +130,7 @@ def test_refused(overrides: list[str], message: str) -> None:
         ["model.optim.sft.gradient_clip=0", "model.optim.sft.schedule.warmup=1", "trainer.max_steps=1"],
         ["model=qwen7b", "trainer.precision=32"],
         ["model=qwen7b", "model.optim.sft.optimizer.lr=3e-5", "+model.optim.sft.optimizer.betas=[0.9,0.95]"],
+        ["trainer.log_every_n_steps=0", "+trainer.gradient_clip_val=null"],
         ["callbacks.resume.minutes=0", "callbacks.throughput.peak_tflops=800", "trainer.precision=bf16-mixed"],
         ["loss=sft", "loss.paths=1", "model.optim.preference.epochs=0"],  # there is no such stage
         # somebody else's optimiser may have a rate of None

@@ -21,7 +21,7 @@ from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from learnat.errors import LearnatError
 from learnat.recipes.base_check import check_base
@@ -70,7 +70,7 @@ def launch(
     try:
         if ranks.count() > 1 and not several_ranks:
             raise LearnatError(f"{command} works in one process: start it with python, not with torchrun.")
-        check_secrets(arguments.overrides)
+        check_secrets(arguments.overrides, texts)
         elsewhere = arguments.config_path or arguments.config_dir
         if arguments.overrides and not elsewhere:
             check_overrides(config_dir, arguments.config_name or config_name, arguments.overrides, command)
@@ -161,8 +161,13 @@ def _report(error: Exception, folder: Path) -> int:
 
 
 def _user_error(error: BaseException | None) -> LearnatError | None:
-    """The ``LearnatError`` that ``error`` is or was raised from: Hydra wraps what a ``_target_`` raises."""
+    """The ``LearnatError`` that ``error`` is or was raised from: Hydra wraps what a ``_target_`` raises.
+
+    A key that a recipe reads and the config lacks is one too: ``~trainer.max_steps`` and the like took it away.
+    """
     while error is not None and not isinstance(error, LearnatError):
+        if isinstance(error, (ConfigAttributeError, ConfigKeyError)):
+            return LearnatError(f"{error.full_key} is needed here, and was deleted or never set.")
         error = error.__cause__
     return error
 

@@ -11,7 +11,10 @@ from hydra.core.override_parser.types import Quote, QuotedString
 from learnat.errors import LearnatError
 from learnat.synthesis.checks import check_variable
 
-_PASSWORD = re.compile(r"://[^/\s@]*:[^/\s@]+@")
+# A password with a slash in it is no valid address, but a secret all the same.
+_PASSWORD = re.compile(r"://[^/\s@:]*:[^\s@]+@")
+_NAMED_PASSWORD = re.compile(r"password['\"]?\s*[=:]\s*[^\s&,}]", re.IGNORECASE)
+_KEY_VARIABLE = re.compile(r"""api_key_env['"]?\s*[=:]\s*([^,}\s]+)""")
 _QUOTED = re.compile(r"""(['"])(?:\\.|(?!\1).)*\1""", re.DOTALL)
 _INTERPOLATION = re.compile(r"(\\*)\$\{")
 
@@ -45,18 +48,28 @@ def literal(text: str) -> str:
     return _INTERPOLATION.sub(lambda begin: begin[1] * 2 + r"\${", text)
 
 
-def check_secrets(overrides: Sequence[str]) -> None:
-    """Raise ``LearnatError`` for an override with a password or a key in it.
+def check_secrets(overrides: Sequence[str], texts: Sequence[str] = ()) -> None:
+    """Raise ``LearnatError``, without telling it, for an override with a password or a key in it.
 
-    To be called before there is a run folder: Hydra writes overrides there before any recipe sees them.
+    To be called before there is a run folder: Hydra writes overrides there before any recipe sees them. An override may
+    be one that Hydra cannot read, whose message would show it. The keys ``texts`` hold anything, so of them only an
+    address is looked at.
     """
     for override in overrides:
         key, _, value = override.partition("=")
-        if _PASSWORD.search(value):
+        key = re.split("[=:{]", key)[0].strip()
+        text = key.lstrip("+") in texts and "://" not in value
+        if _PASSWORD.search(override) or (not text and _NAMED_PASSWORD.search(override)):
             raise LearnatError(
                 f"{key} holds a password, which would be written into the run folder: leave it out. Databases read "
                 "~/.pgpass and PGPASSWORD; a chat server's key belongs into the variable that api_key_env names."
             )
-        if key.split(".")[-1] == "api_key_env" and value != "null":
-            for name in value.split(","):
-                check_variable(key, name.strip("'\""))
+        if text:
+            continue
+        if key.split(".")[-1] == "api_key_env":
+            names = value.split(",")
+        else:
+            names, key = _KEY_VARIABLE.findall(override), f"{key}.api_key_env"
+        for name in names:
+            name = name.strip("'\" ")
+            check_variable(key, None if name == "null" else name)

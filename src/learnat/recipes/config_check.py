@@ -6,12 +6,10 @@ invent keys that nothing reads.
 
 from __future__ import annotations
 
-import difflib
 import functools
 import itertools
 import re
-import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +17,6 @@ from hydra import compose, initialize_config_dir
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
@@ -27,11 +24,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from learnat.errors import LearnatError, nearest
 from learnat.recipes.command_groups import EXPERIMENT, command_of, top_groups
-from learnat.recipes.flag_check import check_default_flag, check_flags, leaves
-from learnat.recipes.targets import takes
-
-OPEN = ("callbacks", "architecture")
-"""Mappings to which any key may be added: all members are used, and what is passed whole is checked where it goes."""
+from learnat.recipes.flag_check import check_default_flag, check_flags, nodes
+from learnat.recipes.key_check import check_key, check_there, paths, set_paths
+from learnat.recipes.overrides import as_overrides, member_names, parse
 
 
 def check_overrides(config_dir: Path, config_name: str, overrides: Sequence[str], command: str | None = None) -> None:
@@ -54,19 +49,19 @@ def check_overrides(config_dir: Path, config_name: str, overrides: Sequence[str]
 
 
 def _check(loader: ConfigLoader, config_dir: Path, config_name: str, overrides: Sequence[str], command: str) -> None:
-    parsed = [_parsed(loader, text) for text in overrides]
+    parsed = [parse(loader, text) for text in overrides]
     search_path = [item.input_line or "" for item in parsed if item.key_or_group == "hydra.searchpath"]
     finder = _Groups(loader, config_name, search_path)
     for item in parsed:
         if item.key_or_group == EXPERIMENT and not item.is_delete():
-            _check_command(config_dir, config_name, _member_names(item))
+            _check_command(config_dir, config_name, member_names(item))
     finder.check_own(parsed, command)
     finder.check_members(parsed)
-    swept = [_parsed(loader, text) for text in _sweeper_params(config_name, search_path, finder, parsed)]
+    swept = [parse(loader, text) for text in _sweeper_params(config_name, search_path, finder, parsed)]
     finder.check_members(swept)
     # A group's member and keys of it may both be given: loss=dpo loss={beta:0.2}
     items = {(item.get_key_element(), finder.chosen_by(item)): item for item in [*swept, *parsed]}.values()
-    groups = [_as_overrides(item) for item in items if finder.chosen_by(item)]
+    groups = [as_overrides(item) for item in items if finder.chosen_by(item)]
     for choice in itertools.product(*groups):
         defaults = _defaults(config_name, search_path, choice)
         known = _container(defaults)
@@ -74,14 +69,15 @@ def _check(loader: ConfigLoader, config_dir: Path, config_name: str, overrides: 
             if finder.chosen_by(item) or item.key_or_group.startswith("hydra"):
                 continue
             added = item.is_add() or item.is_force_add()
-            for path in _paths(item):
+            for path in paths(item, known):
                 check_key(path, known, finder.own(), added)
             if not added:
                 finder.check_choice(item, known)
-                _check_there(item, known)
+                check_there(item, known)
             if not item.is_delete():
                 check_flags(item, defaults)
-        compose(config_name, overrides=[*search_path, *(_as_overrides(item)[0] for item in items)])
+    # What Hydra alone refuses does not depend on the members: once is enough, for it takes as long as all of the above.
+    _composed(config_name, [*search_path, *(as_overrides(item)[0] for item in items)])
 
 
 def _check_command(config_dir: Path, config_name: str, experiments: Sequence[str]) -> None:
@@ -92,52 +88,14 @@ def _check_command(config_dir: Path, config_name: str, experiments: Sequence[str
             raise LearnatError(f"experiment={name} is a study of {command[0]}.py: {command[1]}")
 
 
-def _paths(item: Override) -> list[str]:
-    """The keys that ``item`` sets: its own, or those in the mapping that it gives."""
-    value = item.value()
-    if not isinstance(value, dict) or not value:
-        return [item.key_or_group]
-    return list(leaf_paths(value, f"{item.key_or_group}."))
-
-
-def _check_there(item: Override, known: Mapping[str, Any]) -> None:
-    """Raise ``LearnatError`` for a key below null or ``{}``: it may be known, but there it has to be added."""
-    for path in _paths(item):
-        node: Any = known
-        parents: list[str] = []
-        for part in re.split(r"[.\[\]]+", path):
-            if node == {}:
-                raise LearnatError(
-                    f"'{'.'.join(parents)}' has no key '{part}' yet: add it with a plus, +{item.input_line}."
-                )
-            if node is None:
-                raise LearnatError(f"Unknown key '{path}'. '{'.'.join(parents)}' is null here and has no keys.")
-            node = node.get(part, "") if isinstance(node, dict) else ""
-            parents.append(part)
-
-
 def _sweeper_params(config_name: str, search_path: list[str], groups: _Groups, parsed: list[Override]) -> list[str]:
     """What the chosen experiment sweeps over, as overrides."""
     if not any(item.key_or_group == EXPERIMENT and not item.is_sweep_override() for item in parsed):
         return []
     plain = [item.input_line or "" for item in parsed if groups.chosen_by(item) and not item.is_sweep_override()]
-    cfg = compose(config_name, overrides=[*search_path, *plain], return_hydra_config=True)
+    cfg = _composed(config_name, [*search_path, *plain])
     params = OmegaConf.select(cfg, "hydra.sweeper.params") or {}
     return [f"{key}={value}" for key, value in params.items()]
-
-
-def _parsed(loader: ConfigLoader, text: str) -> Override:
-    try:
-        return OverridesParser.create(config_loader=loader).parse_overrides([text])[0]
-    except HydraException as error:
-        key, equals, value = text.partition("=")
-        if not equals:
-            raise LearnatError(f"Cannot read the override {text}: write KEY=VALUE.") from error
-        quoted = value.replace('"', '\\"')
-        raise LearnatError(
-            f"Cannot read the override {text}: a text with special characters needs quotes inside the shell's, "
-            + shlex.quote(f'{key}="{quoted}"')
-        ) from error
 
 
 class _Groups:
@@ -181,7 +139,9 @@ class _Groups:
             if not self.chosen_by(item) or item.is_delete():
                 continue
             members = self._list(item.key_or_group, ObjectType.CONFIG)
-            for name in _member_names(item):
+            for name in member_names(item):
+                if name == "null" and self._plain.hydra.runtime.choices.get(item.key_or_group, "") is None:
+                    raise LearnatError(f"{item.key_or_group} is null by default: leave {item.key_or_group}=null out.")
                 if name not in members:
                     raise LearnatError(f"No {item.key_or_group} is called '{name}'. {nearest(name, members)}")
 
@@ -205,33 +165,31 @@ class _Groups:
                 raise LearnatError(f"'{item.key_or_group}' is a group: write {group}={item.value()}.")
 
 
-def _member_names(item: Override) -> list[str]:
-    values = list(item.sweep_iterator()) if item.is_sweep_override() else [item.value()]
-    flat = [name for value in values for name in (value if isinstance(value, list) else [value])]
-    return ["null" if name is None else str(name) for name in flat]
-
-
-def _as_overrides(item: Override) -> list[str]:
-    """One override text for each value of a sweep."""
-    if not item.is_sweep_override():
-        return [item.input_line or ""]
-    return [f"{item.get_key_element()}={text}" for text in item.sweep_string_iterator()]
+def _composed(config_name: str, overrides: Sequence[str]) -> DictConfig:
+    """Hydra's config and the command's; raise ``LearnatError`` for what Hydra fails on without an error of its own."""
+    try:
+        return compose(config_name, overrides=list(overrides), return_hydra_config=True)
+    except (HydraException, OmegaConfBaseException):
+        raise
+    except Exception as error:
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise LearnatError(f"Hydra cannot apply {' '.join(overrides)}: {reason}") from error
 
 
 def _defaults(config_name: str, search_path: Sequence[str], choice: Sequence[str]) -> DictConfig:
     """The config under these group choices but for what an experiment sets, which is checked against it."""
-    cfg = compose(config_name, overrides=[*search_path, *choice], return_hydra_config=True)
+    cfg = _composed(config_name, [*search_path, *choice])
     chosen = {group: name for group, name in cfg.hydra.runtime.choices.items() if not group.startswith("hydra/")}
     experiment = chosen.pop(EXPERIMENT, None)
     if experiment is None:
         return cfg
     same_groups = [f"{group}={name}" for group, name in chosen.items() if name is not None]
-    defaults = compose(config_name, overrides=[*search_path, *same_groups])
+    defaults = _composed(config_name, [*search_path, *same_groups])
     known, given = _container(defaults), _container(cfg)
     try:
-        for path in leaf_paths(given):
+        for path in set_paths(given, known):
             check_key(path, known, ())
-        for path, value in leaves(given, ""):
+        for path, value in nodes(given, ""):
             check_default_flag(path, value, defaults)
     except LearnatError as error:
         raise LearnatError(f"Experiment {experiment}: {error}") from error
@@ -243,55 +201,3 @@ def _container(cfg: Any) -> dict[str, Any]:
     assert isinstance(container, dict)
     container.pop("hydra", None)
     return {str(key): value for key, value in container.items()}
-
-
-def leaf_paths(node: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    """Dotted paths of all keys whose value is not a non-empty mapping."""
-    for key, value in node.items():
-        if isinstance(value, dict) and value:
-            yield from leaf_paths(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}"
-
-
-def check_key(path: str, known: Mapping[str, Any], groups: Sequence[str], added: bool = False) -> None:
-    """Raise ``LearnatError`` unless the dotted ``path`` is a key of ``known``, or may be ``added`` to it.
-
-    Below a list, an interpolation, null or ``{}`` everything is accepted: their content has no fixed names. What may be
-    added is a parameter of the ``_target_`` that it is given to, anything in a mapping that such a one is given, and
-    keys of ``OPEN`` mappings.
-    """
-    node: Any = known
-    given = False
-    parents: list[str] = []
-    parts = [part for part in re.split(r"[.\[\]]", path) if part]
-    for part in parts:
-        if node is None or node == {} or isinstance(node, list) or (isinstance(node, str) and "${" in node):
-            return
-        if isinstance(node, dict) and part not in node and added:
-            target = node.get("_target_")
-            if given if target is None else part.startswith("_") or takes(target, part):
-                return
-            if parents and parents[-1] in OPEN:
-                return
-        if not isinstance(node, dict) or part not in node:
-            raise LearnatError(f"Unknown key '{path}'. {_suggestion(parts, parents, node, known, groups)}")
-        given = given or "_target_" in node
-        parents.append(part)
-        node = node[part]
-
-
-def _suggestion(
-    parts: list[str], parents: list[str], node: Any, known: Mapping[str, Any], groups: Sequence[str]
-) -> str:
-    siblings = sorted({*node, *(groups if not parents else ())}) if isinstance(node, dict) else []
-    wrong, rest = parts[len(parents)], parts[len(parents) + 1 :]
-    close = difflib.get_close_matches(wrong, siblings, n=1, cutoff=0.6)
-    if close:
-        return f"Did you mean '{'.'.join([*parents, close[0], *rest])}'?"
-    elsewhere = [path for path in leaf_paths(known) if path.split(".")[-1] == parts[-1]]
-    if elsewhere:
-        return f"Did you mean '{elsewhere[0]}'?"
-    if not siblings:
-        return f"'{'.'.join(parents)}' is a single value."
-    return f"Known{' below ' + repr('.'.join(parents)) if parents else ''}: {', '.join(siblings)}."

@@ -9,39 +9,42 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from learnat.recipes.overrides import values
 from learnat.synthesis.checks import check_flag
 
 
 def check_flags(item: Override, defaults: DictConfig) -> None:
     """Raise ``LearnatError`` where ``item`` gives a boolean key of ``defaults`` any value but true or false.
 
-    Each value of a sweep is looked at, and each key of a dict. ``defaults`` is the config without value overrides.
+    Each value of a sweep is looked at, of an interval the start, and each key of a dict. ``defaults`` is the config
+    without value overrides.
     """
-    for value in item.sweep_iterator() if item.is_sweep_override() else [item.value()]:
-        for path, leaf in leaves(value, item.key_or_group):
+    for value in values(item):
+        for path, leaf in nodes(value, item.key_or_group):
             check_default_flag(path, leaf, defaults)
 
 
 def check_default_flag(path: str, value: Any, defaults: DictConfig) -> None:
     """Raise ``LearnatError`` where the dotted ``path`` is a boolean of ``defaults`` and ``value`` is none.
 
-    A value that refers to other keys, ``${…}``, is what it gives in ``defaults``.
+    A value that refers to other keys, ``${…}``, is what it gives in ``defaults``, if anything.
     """
     if not isinstance(value, bool) and isinstance(_resolved(defaults, path), bool):
         if isinstance(value, str) and "${" in value:
             changed = defaults.copy()
             OmegaConf.update(changed, path, value, force_add=True)
-            value = _resolved(changed, path)
+            resolved = _resolved(changed, path)
+            value = value if resolved is None else resolved
         check_flag(path, value)
 
 
-def leaves(node: Any, path: str) -> Iterator[tuple[str, Any]]:
-    """Dotted paths, from ``path`` on, and values of all keys below ``node`` whose value is no mapping."""
-    if not isinstance(node, Mapping):
+def nodes(node: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """Dotted paths, from ``path`` on, and values of ``node`` and all keys below it; a config's own path is empty."""
+    if path:
         yield path, node
-        return
-    for key, value in node.items():
-        yield from leaves(value, f"{path}.{key}" if path else str(key))
+    if isinstance(node, Mapping):
+        for key, value in node.items():
+            yield from nodes(value, f"{path}.{key}" if path else str(key))
 
 
 def _resolved(cfg: DictConfig, path: str) -> Any:

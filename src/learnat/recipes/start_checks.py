@@ -35,7 +35,14 @@ def _check_trainer(cfg: DictConfig) -> None:
         raise LearnatError(
             f"trainer.max_steps={steps} must be a whole number of at least 1, or -1 for as many as the epochs make."
         )
-    check_count("trainer.log_every_n_steps", cfg.trainer.get("log_every_n_steps", 50))
+    # 0: Lightning's word for no rows at all
+    check_count("trainer.log_every_n_steps", cfg.trainer.get("log_every_n_steps", 50), least=0)
+    for key in ("gradient_clip_val", "gradient_clip_algorithm"):
+        if cfg.trainer.get(key) is not None:
+            raise LearnatError(
+                f"trainer.{key}={cfg.trainer[key]} is not supported, for the training step clips gradients itself: set "
+                "model.optim.sft.gradient_clip and model.optim.preference.gradient_clip."
+            )
     if "flush_logs_every_n_steps" in cfg.logger:
         check_count("logger.flush_logs_every_n_steps", cfg.logger.flush_logs_every_n_steps)
     instantiate(cfg.callbacks)
@@ -43,6 +50,11 @@ def _check_trainer(cfg: DictConfig) -> None:
 
 def _check_stage(stage: Stage, loss: str) -> None:
     """Build what ``stage`` is made of, to see now what the stages before it would take hours to come to."""
+    if stage.loss.name != "sft" and stage.loss.pairs is None:
+        raise LearnatError(
+            f"{loss}.pairs=null: loss={stage.loss.name} learns from pairs. Only loss=sft has none; leave {loss}.pairs "
+            "out."
+        )
     optim, key = stage.optim, f"model.optim.{'preference' if stage.is_preference else 'sft'}"
     instantiate(stage.loss.objective)
     instantiate(stage.loss.pairs)
