@@ -2,8 +2,8 @@
 
 Intervals are 95 % percentile bootstraps over questions with a fixed seed, so that a figure always has the same one.
 Where all values are the same 0 or 1, a bootstrap has nothing to vary and would claim certainty: Wilson's interval of a
-share stands in there. Where two runs differ on no question, or on all by as much, there is no interval of their
-difference: how many questions can differ at most is all that is known then.
+share stands in there. Where two runs differ on all questions by as much, there is no interval of their difference, and
+the test alone decides; where they differ on none, how many can differ at most is all that is known.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ def evaluate(cfg: DictConfig) -> None:
 
     Writes predictions.jsonl, metrics.json, table.md, table.tex and, for a comparison, comparison.json.
     Raises ``LearnatError`` unless exactly one of the three is given, and where ``run_dir`` holds the scores of another
-    one, or of other questions.
+    one, or of another split or version of the data.
     """
     check_asked(cfg)
     folder, split = Path(cfg.run_dir), cfg.data.split
