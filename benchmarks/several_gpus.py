@@ -259,6 +259,7 @@ def main() -> None:
     measured = [measure(args, scaling) for scaling in (("weak", "strong") if args.kind == "ddp" else ("weak",))]
     if ranks.is_first():
         show([row for row, _ in measured], measured[0][1] if args.kind == "fsdp" else [], args.out)
+    ranks.disconnect()
 
 
 if __name__ == "__main__":

@@ -152,6 +152,7 @@ def main() -> None:
     for case in sys.argv[2:]:
         steps = run(case, folder)
         ranks.on_first(partial((folder / f"{case}.json").write_text, json.dumps(steps)))
+    ranks.disconnect()
 
 
 if __name__ == "__main__":

@@ -76,6 +76,7 @@ def launch(
             check_overrides(config_dir, arguments.config_name or config_name, arguments.overrides, command)
         ranks.share_start()
         hydra.main(version_base="1.3", config_path=str(config_dir.resolve()), config_name=config_name)(job)()
+        ranks.disconnect()
     except LearnatError as error:
         ranks.yield_to_first()
         if _full_errors():

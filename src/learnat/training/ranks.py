@@ -7,6 +7,7 @@ trivial. Torch is imported where it is used: a main asks who it is before it kno
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -64,6 +65,25 @@ def connect() -> None:
     distributed.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
     _talk = distributed.new_group(backend="gloo", timeout=PATIENCE)
     atexit.register(distributed.destroy_process_group)
+
+
+def disconnect() -> None:
+    """Leave the process group at the end of a run that went well; without one nothing happens.
+
+    Gloo's threads drop the tensors of a collective some time after it is done, and need Python's lock for that. If the
+    interpreter is ending by then, the process aborts, and a finished run counts as failed. A group that nothing refers
+    to any more joins its threads. After an error this is left undone: a collective that others never entered would
+    keep its thread for as long as ``PATIENCE``.
+    """
+    global _talk
+    if _talk is None:
+        return
+    from torch import distributed
+
+    atexit.unregister(distributed.destroy_process_group)
+    _talk = None
+    distributed.destroy_process_group()
+    gc.collect()
 
 
 def bind_gpu() -> None:
