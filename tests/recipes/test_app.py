@@ -64,6 +64,12 @@ def test_a_deleted_key_that_the_recipe_reads_is_one_message(app: Command, delete
     assert done.stderr.strip() == f"{key} is needed here, and was deleted or never set."
 
 
+def test_two_things_asked_of_hydra_at_once_are_refused(app: Command) -> None:
+    done = app("-m", "--cfg=job")
+    assert done.returncode == 2
+    assert done.stderr == "--multirun and --cfg do not go together: give one of them.\n"
+
+
 def test_hydra_full_error_keeps_the_traceback(app: Command) -> None:
     done = app("behaviour=mistake", HYDRA_FULL_ERROR="1")
     assert done.returncode == 2

@@ -30,6 +30,7 @@ from learnat.recipes.command_groups import register_help
 from learnat.recipes.command_line import check_secrets, hydra_arguments, literal
 from learnat.recipes.config_check import check_overrides
 from learnat.recipes.launchers import let_jobs_spawn
+from learnat.recipes.plugins import let_optuna_maximise
 from learnat.recipes.provenance import FILE_NAME, write_provenance
 from learnat.recipes.sweep import objective, print_run_folder
 from learnat.reporting.jobs import ERROR_FILE
@@ -38,6 +39,9 @@ from learnat.training import ranks
 log = logging.getLogger(__name__)
 
 Recipe = Callable[[DictConfig], Any]
+
+MODES = ("run", "multirun", "cfg", "info", "shell_completion")
+"""What a command line may ask Hydra for, one of them."""
 
 
 def launch(
@@ -64,12 +68,16 @@ def launch(
     sys.argv[1:] = hydra_arguments(sys.argv[1:], flags, texts)
     arguments = get_args_parser().parse_args()
     command = Path(sys.argv[0]).name
+    modes = [f"--{name.replace('_', '-')}" for name in MODES if getattr(arguments, name)]
     register_help(config_dir, config_name)
+    let_optuna_maximise()
     # Libraries' warnings belong into the log, not between a recipe's lines.
     logging.captureWarnings(True)
     try:
         if ranks.count() > 1 and not several_ranks:
             raise LearnatError(f"{command} works in one process: start it with python, not with torchrun.")
+        if len(modes) > 1:
+            raise LearnatError(f"{' and '.join(modes)} do not go together: give one of them.")
         check_secrets(arguments.overrides, texts)
         elsewhere = arguments.config_path or arguments.config_dir
         if arguments.overrides and not elsewhere:
@@ -92,7 +100,7 @@ def launch(
 
 
 def _run_job(recipe: Recipe, cfg: DictConfig) -> float | None:
-    """One job in its folder. In a sweep a failed job leaves its error there and the others go on."""
+    """One job in its folder. A sweep's failed job leaves its error there, others go on; Optuna's ends with it."""
     sweeping = HydraConfig.get().mode == RunMode.MULTIRUN
     folder = Path(HydraConfig.get().runtime.output_dir)
     code = 0
@@ -113,7 +121,8 @@ def _run_job(recipe: Recipe, cfg: DictConfig) -> float | None:
         raise SystemExit(130) from None
     except Exception as error:
         code = _report(error, folder)
-        if sweeping:
+        # Optuna's sweeper is to end with the first failure, unless it is told how many it may see.
+        if sweeping and HydraConfig.get().sweeper.get("max_failure_rate") != 0:
             return None
         raise SystemExit(code) from None
     finally:

@@ -27,6 +27,7 @@ from learnat.recipes.command_groups import EXPERIMENT, command_of, top_groups
 from learnat.recipes.flag_check import check_default_flag, check_flags, nodes
 from learnat.recipes.key_check import check_key, check_there, paths, set_paths
 from learnat.recipes.overrides import as_overrides, member_names, parse
+from learnat.recipes.plugins import extra_of
 
 
 def check_overrides(config_dir: Path, config_name: str, overrides: Sequence[str], command: str | None = None) -> None:
@@ -142,6 +143,10 @@ class _Groups:
             for name in member_names(item):
                 if name == "null" and self._plain.hydra.runtime.choices.get(item.key_or_group, "") is None:
                     raise LearnatError(f"{item.key_or_group} is null by default: leave {item.key_or_group}=null out.")
+                extra = extra_of(item.key_or_group, name)
+                if name not in members and extra is not None:
+                    package = f"a package that is not installed: pip install -e '.[{extra}]'"
+                    raise LearnatError(f"{item.key_or_group}={name} needs {package}")
                 if name not in members:
                     raise LearnatError(f"No {item.key_or_group} is called '{name}'. {nearest(name, members)}")
 

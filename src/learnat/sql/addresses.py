@@ -46,7 +46,7 @@ def require_engine(engine: Engine) -> None:
     """Raises ``LearnatError`` when the package that talks to ``engine`` is not installed."""
     package, extra = _PACKAGES.get(engine, (None, None))
     if package is not None and find_spec(package) is None:
-        raise LearnatError(f"{package} is not installed: get it with pip install 'learnat[{extra}]'.")
+        raise LearnatError(f"{package} is not installed: pip install -e '.[{extra}]'")
 
 
 def check_sqlite(path: Address) -> Path:
