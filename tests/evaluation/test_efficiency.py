@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -17,7 +19,7 @@ from learnat.evaluation.efficiency import (
     reward,
 )
 from learnat.evaluation.run import ScoringRun
-from learnat.sql.execution import ExecutorPool
+from learnat.sql.execution import ExecutorPool, Result
 from tests.evaluation.toy import Folder, question
 
 SLOW = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c LIMIT 40000) SELECT max(x) FROM c"
@@ -73,7 +75,9 @@ def test_faster_is_better_and_wrong_is_nothing(shop: Path, pool: ExecutorPool) -
     assert rewarded.values[0] == pytest.approx(math.sqrt(1.25))
     assert rewarded.values[1] == pytest.approx(0.5)
     assert rewarded.values[3] == 0.0
-    assert ves.comparison == "bird_set, 5 interleaved timings"
+    said, _, control = ves.comparison.rpartition(" ")
+    assert said == "bird_set, 5 interleaved timings; gold against itself"
+    assert 0.5 < float(control) < 2
     # Both metrics look at one set of timings.
     assert stopwatch.timings(run) is stopwatch.timings(run)
 
@@ -92,3 +96,35 @@ def test_a_right_result_that_a_cap_cuts_is_timed(shop: Path) -> None:
         measured = ValidEfficiencyScore(Stopwatch(iterations=2)).measure(run)
     assert measured.values[0] is not None and measured.values[0] > 0
     assert (measured.timed_out, measured.truncated) == (0, 0)
+
+
+def test_equal_queries_are_timed_once_and_so_never_differ(shop: Path, pool: ExecutorPool) -> None:
+    stopwatch = Stopwatch(iterations=2)
+    benchmark = Folder(shop, [question(0, SLOW), question(1, FAST)], "bird_set", ())
+    first, second = (ScoringRun(benchmark, "dev", {0: SLOW, 1: one}, pool) for one in (f"{FAST} ", f" {FAST}"))
+    values = [[timing.ratios for timing in stopwatch.timings(run)] for run in (first, second)]
+    assert values[0][0] is values[1][0]
+    assert values[0][1] is not values[1][1]
+
+
+class Flaky(ExecutorPool):
+    """A pool whose statements fail from a given one on."""
+
+    def __init__(self, after: int, **failure: Any) -> None:
+        super().__init__(workers=1)
+        self.after, self.failure = after, failure
+
+    def run(self, *query: Any, **options: Any) -> Result:
+        self.after -= 1
+        result = super().run(*query, **options)
+        return replace(result, rows=[], **self.failure) if self.after < 0 else result
+
+
+@pytest.mark.parametrize(
+    ("failure", "timed_out"), [({"error": "time limit", "timed_out": True}, 1), ({"error": "out of memory"}, 0)]
+)
+def test_a_query_that_fails_in_a_turn_earns_nothing(shop: Path, failure: dict[str, Any], timed_out: int) -> None:
+    with Flaky(after=3, **failure) as pool:
+        run = ScoringRun(Folder(shop, [question(0, FAST)], "bird_set", ()), "dev", {0: f"{FAST} "}, pool)
+        measured = ValidEfficiencyScore(Stopwatch(iterations=5)).measure(run)
+    assert (measured.values, measured.timed_out) == ((0.0,), timed_out)

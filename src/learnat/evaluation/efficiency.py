@@ -4,8 +4,13 @@ Official definitions: ``evaluation_ves.py`` of BIRD (valid efficiency score: the
 prediction's) and of bird-bench/mini_dev (reward-based: that ratio in brackets). Neither is a share: gold against gold
 is about 1 in VES and between 0.9 and 1 in R-VES, whose maximum is √1.25; the official scripts print both times 100.
 
-Gold and prediction take turns, so that a machine that slows down slows both; one statement runs at a time. A time
-includes fetching all rows, as in mini_dev's script: SQLite computes many results only while they are fetched.
+Gold and prediction take turns, and in every second turn gold goes first, so that a machine that slows down slows both;
+one statement runs at a time, and each has run once before. A time includes fetching all rows, as in mini_dev's script:
+SQLite computes many results only while they are fetched.
+
+The mean of noisy ratios is above 1 even for equal times. How far is said beside every figure: gold's times against
+gold's times of the next turn, scored alike. Equal queries are timed once, in however many prediction files they occur:
+two runs that are compared differ in their queries and not in the moment at which these were timed.
 """
 
 from __future__ import annotations
@@ -20,6 +25,7 @@ import numpy as np
 from learnat.errors import LearnatError
 from learnat.evaluation.metric import LEARNAT, Measured
 from learnat.evaluation.run import Pair, ScoringRun
+from learnat.sql.execution import Result
 from learnat.sql.results import equal
 
 MODE = "bird_set"
@@ -28,20 +34,33 @@ BRACKETS = ((2.0, 1.25), (1.0, 1.0), (0.5, 0.75), (0.25, 0.5), (0.0, 0.25))
 
 
 @dataclass(frozen=True)
-class _Timing:
-    """Gold's time over the prediction's, 0 for a prediction that is wrong or met the time limit."""
+class _Ratios:
+    """Gold's time over the prediction's, and over gold's own of another turn (None where there was but one turn).
+
+    ``failure`` is the result of the query that failed in one of its turns; the ratio is then 0.
+    """
 
     ratio: float
+    control: float | None = None
+    failure: Result | None = None
+
+
+@dataclass(frozen=True)
+class _Timing:
+    """A question's ratios, 0 for a prediction that is wrong or met the time limit."""
+
+    ratios: _Ratios
     timed_out: bool
     truncated: bool
     gold_failed: bool
 
 
 class Stopwatch:
-    """Times the predictions of a run once, for all metrics that look at time.
+    """Times the predictions of several runs, each pair of queries once, for all metrics that look at time.
 
     Args:
-        iterations: how often gold and prediction are timed; the official scripts' number is 100.
+        iterations: how often gold and prediction are timed; the official scripts' number is 100. Of fewer than 11
+            times none can lie three standard deviations off their mean: outliers then count.
 
     Raises:
         LearnatError: ``iterations`` is no whole number above 0.
@@ -52,6 +71,7 @@ class Stopwatch:
             raise LearnatError(f"timing_iterations={iterations!r} must be a whole number above 0.")
         self.iterations = iterations
         self._known: WeakKeyDictionary[ScoringRun, list[_Timing]] = WeakKeyDictionary()
+        self._ratios: dict[Pair, _Ratios] = {}
 
     def timings(self, run: ScoringRun) -> list[_Timing]:
         if run not in self._known:
@@ -59,12 +79,11 @@ class Stopwatch:
             timings = []
             with run.progress("timing", len(pairs)) as tick:
                 for pair, (gold, predicted) in zip(pairs, results, strict=True):
-                    right = equal(gold, predicted, MODE)
-                    ratio = self._ratio(run, pair) if right else 0.0
+                    ratios = self._of_pair(run, pair) if equal(gold, predicted, MODE) else _Ratios(0.0)
                     timings.append(
                         _Timing(
-                            ratio or 0.0,
-                            timed_out=ratio is None or predicted.timed_out or gold.timed_out,
+                            ratios,
+                            timed_out=any(r is not None and r.timed_out for r in (gold, predicted, ratios.failure)),
                             truncated=predicted.unseen or gold.unseen,
                             gold_failed=gold.error is not None,
                         )
@@ -73,17 +92,25 @@ class Stopwatch:
             self._known[run] = timings
         return self._known[run]
 
-    def _ratio(self, run: ScoringRun, pair: Pair) -> float | None:
-        """None where one of the iterations failed."""
-        ratios = []
-        for _ in range(self.iterations):
-            predicted = run.pool.run(pair.predicted.path, pair.predicted.sql, run.timeout_s)
-            gold = run.pool.run(pair.gold.path, pair.gold.sql, run.timeout_s)
-            # Not ``ok``: of a result that a cap cuts, which is right by its digest, both are timed up to the cap.
-            if predicted.error is not None or gold.error is not None:
-                return None
-            ratios.append(gold.seconds / predicted.seconds)
-        return mean_without_outliers(ratios)
+    def _of_pair(self, run: ScoringRun, pair: Pair) -> _Ratios:
+        if pair not in self._ratios:
+            self._ratios[pair] = self._timed(run, pair)
+        return self._ratios[pair]
+
+    def _timed(self, run: ScoringRun, pair: Pair) -> _Ratios:
+        golds: list[float] = []
+        others: list[float] = []
+        for turn in range(-1, self.iterations):
+            for query, times in ((pair.gold, golds), (pair.predicted, others))[:: 1 if turn % 2 else -1]:
+                result = run.pool.run(query.path, query.sql, run.timeout_s)
+                # Not ``ok``: of a result that a cap cuts, which is right by its digest, both are timed up to the cap.
+                if result.error is not None:
+                    return _Ratios(0.0, failure=result)
+                if turn >= 0:
+                    times.append(result.seconds)
+        ratio = mean_without_outliers([gold / other for gold, other in zip(golds, others, strict=True)])
+        own = [first / second for first, second in zip(golds[::2], golds[1::2], strict=False)]
+        return _Ratios(ratio, mean_without_outliers(own) if own else None)
 
 
 def mean_without_outliers(ratios: Sequence[float]) -> float:
@@ -106,9 +133,11 @@ class _Efficiency:
 
     def measure(self, run: ScoringRun) -> Measured:
         timings = self._stopwatch.timings(run)
+        controls = [self._value(own) for own in (timing.ratios.control for timing in timings) if own is not None]
+        control = f"; gold against itself {sum(controls) / len(controls):.3f}" if controls else ""
         return Measured(
-            values=tuple(self._value(timing.ratio) for timing in timings),
-            comparison=f"{MODE}, {self._stopwatch.iterations} interleaved timings",
+            values=tuple(self._value(timing.ratios.ratio) for timing in timings),
+            comparison=f"{MODE}, {self._stopwatch.iterations} interleaved timings{control}",
             database_hash=run.benchmark.fingerprint(run.split),
             timed_out=sum(timing.timed_out for timing in timings),
             truncated=sum(timing.truncated for timing in timings),
