@@ -10,8 +10,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hydra import compose
-from omegaconf import DictConfig
 
 from learnat.errors import LearnatError
 from learnat.recipes.config_check import check_overrides
@@ -168,19 +166,6 @@ def test_a_key_that_is_there_cannot_be_added(folder: Path) -> None:
 def test_what_hydra_itself_fails_on_is_one_message(folder: Path) -> None:
     with pytest.raises(LearnatError, match=r"^Hydra cannot apply hydra\.sweeper\.params=.*: .*has no attribute 'get'$"):
         check_overrides(folder / "conf", "app", ['hydra.sweeper.params={seed:"1,2"}'])
-
-
-def test_every_combination_of_members_costs_one_composition(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    composed: list[list[str]] = []
-
-    def counted(config_name: str, overrides: list[str], **options: bool) -> DictConfig:
-        composed.append(overrides)
-        return compose(config_name, overrides, **options)
-
-    monkeypatch.setattr("learnat.recipes.config_check.compose", counted)
-    check_overrides(folder / "conf", "app", ["loss=madpo,sft", "trainer=cpu,gpu", "seed=5"])
-    assert sum("loss=sft" in overrides for overrides in composed) == 2
-    assert sum("seed=5" in overrides for overrides in composed) == 1
 
 
 def test_a_message_names_the_command_as_it_was_called(folder: Path) -> None:

@@ -7,7 +7,6 @@ invent keys that nothing reads.
 from __future__ import annotations
 
 import functools
-import itertools
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from learnat.errors import LearnatError, nearest
+from learnat.recipes.combinations import ConfigFiles, combinations
 from learnat.recipes.command_groups import EXPERIMENT, command_of, top_groups
 from learnat.recipes.flag_check import check_default_flag, check_flags, nodes
 from learnat.recipes.key_check import check_key, check_there, paths, set_paths
@@ -31,7 +31,9 @@ from learnat.recipes.plugins import extra_of
 
 
 def check_overrides(config_dir: Path, config_name: str, overrides: Sequence[str], command: str | None = None) -> None:
-    """Compose every combination of groups that ``overrides`` sweep over, and check all keys and booleans against it.
+    """Compose the groups that ``overrides`` choose, and check all keys and booleans against what that gives.
+
+    Of the combinations that a sweep chooses, those are composed that can differ in what a key means.
 
     An experiment's own keys, and the overrides it sweeps over (``hydra.sweeper.params``), are checked with them, and so
     are keys that are added with a plus. ``command`` is what messages call the command, ``<config_name>.py`` if None.
@@ -63,7 +65,8 @@ def _check(loader: ConfigLoader, config_dir: Path, config_name: str, overrides: 
     # A group's member and keys of it may both be given: loss=dpo loss={beta:0.2}
     items = {(item.get_key_element(), finder.chosen_by(item)): item for item in [*swept, *parsed]}.values()
     groups = [as_overrides(item) for item in items if finder.chosen_by(item)]
-    for choice in itertools.product(*groups):
+    keys = [item for item in items if not finder.chosen_by(item)]
+    for choice in combinations(finder.files, groups, keys):
         defaults = _defaults(config_name, search_path, choice)
         known = _container(defaults)
         for item in items:
@@ -105,13 +108,14 @@ class _Groups:
     def __init__(self, loader: ConfigLoader, config_name: str, search_path: list[str]) -> None:
         self.loader, self.config_name, self.search_path = loader, config_name, search_path
 
-    def _list(self, group: str, kind: ObjectType) -> list[str]:
-        return self.loader.get_group_options(group, kind, self.config_name, self.search_path)
-
     @functools.cached_property
     def _plain(self) -> DictConfig:
         """The command's config without any override."""
         return compose(self.config_name, overrides=self.search_path, return_hydra_config=True)
+
+    @functools.cached_property
+    def files(self) -> ConfigFiles:
+        return ConfigFiles(self.loader, self.config_name, self._plain)
 
     def own(self) -> list[str]:
         """The groups that the command chooses from."""
@@ -119,7 +123,7 @@ class _Groups:
 
     def check_own(self, items: Sequence[Override], command: str) -> None:
         """Raise ``LearnatError`` for a group of other commands and its keys, and for one of its own that is added."""
-        others = {*self._list("", ObjectType.GROUP)} - {"hydra", *self.own()}
+        others = {*self.files.listed("", ObjectType.GROUP)} - {"hydra", *self.own()}
         for item in items:
             name = re.split("[/.]", item.key_or_group)[0]
             if name in others and (self.chosen_by(item) or name not in self._plain):
@@ -133,13 +137,13 @@ class _Groups:
         return self._is_group(item) and not isinstance(item.value(), dict)
 
     def _is_group(self, item: Override) -> bool:
-        return "." not in item.key_or_group and bool(self._list(item.key_or_group, ObjectType.CONFIG))
+        return "." not in item.key_or_group and bool(self.files.listed(item.key_or_group, ObjectType.CONFIG))
 
     def check_members(self, items: Sequence[Override]) -> None:
         for item in items:
             if not self.chosen_by(item) or item.is_delete():
                 continue
-            members = self._list(item.key_or_group, ObjectType.CONFIG)
+            members = self.files.listed(item.key_or_group, ObjectType.CONFIG)
             for name in member_names(item):
                 if name == "null" and self._plain.hydra.runtime.choices.get(item.key_or_group, "") is None:
                     raise LearnatError(f"{item.key_or_group} is null by default: leave {item.key_or_group}=null out.")
@@ -160,7 +164,7 @@ class _Groups:
         for count, part in enumerate(parts, start=1):
             node = node.get(part) if isinstance(node, dict) else None
             group = "/".join(parts[:count])
-            members = self._list(group, ObjectType.CONFIG) if count > 1 else []
+            members = self.files.listed(group, ObjectType.CONFIG) if count > 1 else []
             if members and count < len(parts) and node is None:
                 raise LearnatError(
                     f"Unknown key '{item.key_or_group}': no {group} is chosen. Give {group}=MEMBER too. Known: "
