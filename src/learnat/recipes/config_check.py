@@ -26,7 +26,7 @@ from learnat.recipes.combinations import ConfigFiles, combinations
 from learnat.recipes.command_groups import EXPERIMENT, command_of, top_groups
 from learnat.recipes.flag_check import check_default_flag, check_flags, nodes
 from learnat.recipes.key_check import check_key, check_there, paths, set_paths
-from learnat.recipes.overrides import as_overrides, member_names, parse
+from learnat.recipes.overrides import as_overrides, check_no_interval, member_names, parse
 from learnat.recipes.plugins import extra_of
 
 
@@ -81,7 +81,11 @@ def _check(loader: ConfigLoader, config_dir: Path, config_name: str, overrides: 
             if not item.is_delete():
                 check_flags(item, defaults)
     # What Hydra alone refuses does not depend on the members: once is enough, for it takes as long as all of the above.
-    _composed(config_name, [*search_path, *(as_overrides(item)[0] for item in items)])
+    cfg = _composed(config_name, [*search_path, *(as_overrides(item)[0] for item in items)])
+    if cfg.hydra.runtime.choices["hydra/sweeper"] == "basic":
+        # of an experiment's, it reads those too that the command line replaces
+        for item in [*parsed, *swept]:
+            check_no_interval(item)
 
 
 def _check_command(config_dir: Path, config_name: str, experiments: Sequence[str]) -> None:
