@@ -6,7 +6,6 @@ import itertools
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple
-from typing import Any
 
 from hydra._internal.config_repository import CachingConfigRepository, ConfigRepository
 from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
@@ -18,6 +17,7 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
 from learnat.recipes.command_groups import EXPERIMENT
+from learnat.recipes.config_tree import leaves
 from learnat.recipes.overrides import parse
 
 Choice = tuple[str, ...]
@@ -57,8 +57,8 @@ class ConfigFiles:
         path, package = part
         loaded = self.repository.load_config(path)
         if loaded is not None:
-            content = OmegaConf.to_container(loaded.config, resolve=False)
-            yield from _leaves(content, tuple(package.split(".")) if package else ())
+            for key, value in leaves(OmegaConf.to_container(loaded.config, resolve=False), package):
+                yield tuple(key.split(".")), str(value)
 
     def keys(self, parts: Iterable[Part]) -> set[str]:
         """The outermost keys that ``parts`` set."""
@@ -131,14 +131,6 @@ class _References:
 def _given(item: Override) -> tuple[Path, str]:
     path = tuple(re.split(r"[.\[\]]+", item.key_or_group))
     return path, (item.input_line or "").partition("=")[2]
-
-
-def _leaves(node: Any, path: Path) -> Iterator[tuple[Path, str]]:
-    if isinstance(node, dict) and node:
-        for key, value in node.items():
-            yield from _leaves(value, (*path, str(key)))
-    elif path:
-        yield path, str(node)
 
 
 def _words(text: str) -> set[str]:

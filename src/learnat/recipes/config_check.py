@@ -24,7 +24,8 @@ from omegaconf.errors import OmegaConfBaseException
 from learnat.errors import LearnatError, nearest
 from learnat.recipes.combinations import ConfigFiles, combinations
 from learnat.recipes.command_groups import EXPERIMENT, command_of, top_groups
-from learnat.recipes.flag_check import check_default_flag, check_flags, nodes
+from learnat.recipes.config_tree import nodes
+from learnat.recipes.flag_check import check_default_flag, check_flags
 from learnat.recipes.key_check import check_key, check_there, paths, set_paths
 from learnat.recipes.overrides import as_overrides, check_no_interval, member_names, parse
 from learnat.recipes.plugins import extra_of
