@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.config_loader import ConfigLoader
+from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.types import Override
@@ -31,13 +33,26 @@ from learnat.recipes.overrides import as_overrides, check_no_interval, member_na
 from learnat.recipes.plugins import extra_of
 
 
-def check_overrides(config_dir: Path, config_name: str, overrides: Sequence[str], command: str | None = None) -> None:
+def check_overrides(
+    config_dir: Path,
+    config_name: str,
+    overrides: Sequence[str],
+    command: str | None = None,
+    *,
+    main: str | None = None,
+    own_dir: Path | None = None,
+) -> None:
     """Compose the groups that ``overrides`` choose, and check all keys and booleans against what that gives.
 
     Of the combinations that a sweep chooses, those are composed that can differ in what a key means.
 
     An experiment's own keys, and the overrides it sweeps over (``hydra.sweeper.params``), are checked with them, and so
-    are keys that are added with a plus. ``command`` is what messages call the command, ``<config_name>.py`` if None.
+    are keys that are added with a plus.
+
+    Args:
+        command: what messages call the command, ``<config_name>.py`` if None.
+        main: the name of the root main, whose experiments may be chosen; None: ``config_name``.
+        own_dir: a further folder of configs, ``--config-dir``.
 
     Raises:
         LearnatError: naming the first unknown group, member or key, and the nearest valid name; a group or an
@@ -46,19 +61,29 @@ def check_overrides(config_dir: Path, config_name: str, overrides: Sequence[str]
     """
     with initialize_config_dir(config_dir=str(config_dir.resolve()), version_base="1.3", job_name=config_name):
         loader = GlobalHydra.instance().config_loader()
+        if own_dir is not None:
+            _search_also(loader, own_dir)
         try:
-            _check(loader, config_dir, config_name, overrides, command or f"{config_name}.py")
+            parsed = [parse(loader, text) for text in overrides]
+            for item in parsed:
+                if item.key_or_group == EXPERIMENT and not item.is_delete():
+                    _check_command(config_dir, main or config_name, member_names(item))
+            _check(loader, config_dir, config_name, parsed, command or f"{config_name}.py")
         except (HydraException, OmegaConfBaseException) as error:
             raise LearnatError(" ".join(str(error).split())) from error
 
 
-def _check(loader: ConfigLoader, config_dir: Path, config_name: str, overrides: Sequence[str], command: str) -> None:
-    parsed = [parse(loader, text) for text in overrides]
+def _search_also(loader: ConfigLoader, folder: Path) -> None:
+    """What Hydra does for ``--config-dir``."""
+    assert isinstance(loader, ConfigLoaderImpl)
+    path = loader.get_search_path()
+    path.prepend("command-line", f"file://{folder.resolve()}", anchor=SearchPathQuery(provider="schema"))
+    loader.repository.initialize_sources(path)
+
+
+def _check(loader: ConfigLoader, config_dir: Path, config_name: str, parsed: Sequence[Override], command: str) -> None:
     search_path = [item.input_line or "" for item in parsed if item.key_or_group == "hydra.searchpath"]
-    finder = _Groups(loader, config_name, search_path)
-    for item in parsed:
-        if item.key_or_group == EXPERIMENT and not item.is_delete():
-            _check_command(config_dir, config_name, member_names(item))
+    finder = _Groups(loader, config_dir, config_name, search_path)
     finder.check_own(parsed, command)
     finder.check_members(parsed)
     swept = [parse(loader, text) for text in _sweeper_params(config_name, search_path, finder, parsed)]
@@ -89,15 +114,15 @@ def _check(loader: ConfigLoader, config_dir: Path, config_name: str, overrides: 
             check_no_interval(item)
 
 
-def _check_command(config_dir: Path, config_name: str, experiments: Sequence[str]) -> None:
+def _check_command(config_dir: Path, main: str, experiments: Sequence[str]) -> None:
     """Raise ``LearnatError`` for an experiment whose ``# python MAIN.py …`` names another main: it may compose here."""
     for name in experiments:
         command = command_of(config_dir / EXPERIMENT / f"{name}.yaml")
-        if command is not None and command[0] != config_name:
+        if command is not None and command[0] != main:
             raise LearnatError(f"experiment={name} is a study of {command[0]}.py: {command[1]}")
 
 
-def _sweeper_params(config_name: str, search_path: list[str], groups: _Groups, parsed: list[Override]) -> list[str]:
+def _sweeper_params(config_name: str, search_path: list[str], groups: _Groups, parsed: Sequence[Override]) -> list[str]:
     """What the chosen experiment sweeps over, as overrides."""
     if not any(item.key_or_group == EXPERIMENT and not item.is_sweep_override() for item in parsed):
         return []
@@ -110,8 +135,8 @@ def _sweeper_params(config_name: str, search_path: list[str], groups: _Groups, p
 class _Groups:
     """The config groups on the search path and their members."""
 
-    def __init__(self, loader: ConfigLoader, config_name: str, search_path: list[str]) -> None:
-        self.loader, self.config_name, self.search_path = loader, config_name, search_path
+    def __init__(self, loader: ConfigLoader, config_dir: Path, config_name: str, search_path: list[str]) -> None:
+        self.loader, self.config_dir, self.config_name, self.search_path = loader, config_dir, config_name, search_path
 
     @functools.cached_property
     def _plain(self) -> DictConfig:
@@ -128,7 +153,8 @@ class _Groups:
 
     def check_own(self, items: Sequence[Override], command: str) -> None:
         """Raise ``LearnatError`` for a group of other commands and its keys, and for one of its own that is added."""
-        others = {*self.files.listed("", ObjectType.GROUP)} - {"hydra", *self.own()}
+        # whoever brings further folders may add groups of theirs
+        others = {path.name for path in self.config_dir.iterdir() if path.is_dir()} - {"hydra", *self.own()}
         for item in items:
             name = re.split("[/.]", item.key_or_group)[0]
             if name in others and (self.chosen_by(item) or name not in self._plain):
