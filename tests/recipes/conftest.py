@@ -42,6 +42,7 @@ FILES = {
     "conf/trainer/cpu.yaml": "max_steps: 10\naccelerator: cpu\n",
     "conf/trainer/gpu.yaml": "max_steps: 10\naccelerator: gpu\n",
     "conf/trainer/extra/fast.yaml": "speed: 1\n",
+    "conf/hydra/sweeper/search.yaml": "_target_: x.Search\nparams: null\n",
     "conf/experiment/good.yaml": """
         # @package _global_
         # python app.py experiment=good

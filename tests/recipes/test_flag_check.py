@@ -56,7 +56,7 @@ def test_refused(config: str, overrides: list[str], key: str, value: str) -> Non
         ("train", ["model.quantization=no", "data.databases=null", "~score_untrained"]),
         ("train", ["model.optim.preference.optimizer.lr={lora:1e-4,full:1e-6}"]),
         ("train", ["warm_start=none", "warm_start.loss={name:sft}"]),
-        ("train", ["loss.beta=interval(0.01,0.5)"]),
+        ("train", ["loss.beta=interval(0.01,0.5)", "hydra/sweeper=optuna"]),
         ("ask", ["question=no", "database=yes", "evidence=true"]),
     ],
 )

@@ -165,9 +165,9 @@ def test_when_pairs_are_on_policy(overrides: list[str], expected: bool) -> None:
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["on_policy.questions=-1"], "on_policy.questions=-1 must be a whole number"),
-        (["on_policy.questions=0.1"], "on_policy.questions=0.1 must be a whole number"),
-        (["on_policy.questions=true"], "on_policy.questions=True must be a whole number"),
+        (["on_policy.questions=-1"], "on_policy.questions=-1 must be a whole number of at least 0."),
+        (["on_policy.questions=0.1"], "on_policy.questions=0.1 must be a whole number of at least 0."),
+        (["on_policy.questions=true"], "on_policy.questions=True must be a whole number of at least 0."),
         (["data.on_policy_split=dev_seen"], "data.on_policy_split=dev_seen is one of data.eval_splits"),
         (["proposer@on_policy.proposer=ast"], "proposer@on_policy.proposer=mixed"),
     ],

@@ -107,7 +107,53 @@ RATE = "must be a number above 0."
         (["callbacks.resume.minutes=x"], "callbacks.resume.minutes=x must be a number of at least 0."),
         (["callbacks.progress.plain_every_s=x"], "callbacks.progress.plain_every_s=x must be a number of at least 0."),
         (["callbacks.throughput.peak_tflops=0"], f"callbacks.throughput.peak_tflops=0 {RATE}"),
-        (["on_policy.search.k=0"], f"search.k=0 {COUNT}"),
+        (["on_policy.search.k=0"], f"on_policy.search: search.k=0 {COUNT}"),
+        (
+            ["on_policy.search.k=1"],
+            "on_policy.search.k=1 must be at least 2: one step of a call is gold's own, the others are the policy's.",
+        ),
+        (
+            ["search@on_policy.search=best_of_n"],
+            "search@on_policy.search asks for one step a call, but must for two: gold's own, and the policy's. Take "
+            "mcts, beam or greedy.",
+        ),
+        (
+            ["on_policy.proposer.sampled.top_p=2"],
+            "on_policy.proposer.sampled: proposer.top_p=2 must be above 0 and at most 1.",
+        ),
+        (
+            ["on_policy.proposer.sampled.temperature=-1"],
+            "on_policy.proposer.sampled: proposer.temperature=-1 must be a number of at least 0.",
+        ),
+        (
+            ["on_policy.proposer.sampled.max_reply_tokens=0"],
+            f"on_policy.proposer.sampled: proposer.max_reply_tokens=0 {COUNT[:-1]}, or null for no limit.",
+        ),
+        (["on_policy.proposer.sampled.concurrency=x"], f"on_policy.proposer.sampled: proposer.concurrency=x {COUNT}"),
+        (["on_policy.proposer.sampled.batch_size=0"], f"on_policy.proposer.sampled: proposer.batch_size=0 {COUNT}"),
+        (
+            ["on_policy.proposer.sampled.final=never"],
+            "on_policy.proposer.sampled: proposer.final='never' is unknown. Known: canonical, execution.",
+        ),
+        (
+            ["on_policy.proposer.sampled.device=tpu", "warm_start.checkpoint=nowhere"],
+            "on_policy.proposer.sampled: proposer.device='tpu' is not known. Did you mean 'cpu'?",
+        ),
+        (
+            ["on_policy.proposer.sampled.model=Qwen/Qwen2.5-0.5B"],
+            "on_policy.proposer.sampled.model=Qwen/Qwen2.5-0.5B: it is the policy that proposes here. Leave model out.",
+        ),
+        (
+            ["on_policy.proposer.right.mutation_rate=1"],
+            "on_policy.proposer.right: proposer.mutation_rate=1 must be a number in [0, 1).",
+        ),
+        (
+            ["on_policy.proposer.right.granularity=word", "trees=given.jsonl"],
+            "on_policy.proposer.right: proposer.granularity='word' is unknown. Known: block, clause.",
+        ),
+        # of these trees too, whatever made the given ones
+        (["reward.coverage_weight=2", "trees=given.jsonl"], "reward.coverage_weight must be in [0, 1], not 2"),
+        (["pruning.max_depth=0", "trees=given.jsonl"], f"pruning.max_depth=0 {COUNT}"),
     ],
     ids=lambda value: ",".join(value) if isinstance(value, list) else "",
 )
@@ -132,6 +178,10 @@ def test_refused(overrides: list[str], message: str) -> None:
         ["model=qwen7b", "model.optim.sft.optimizer.lr=3e-5", "+model.optim.sft.optimizer.betas=[0.9,0.95]"],
         ["trainer.log_every_n_steps=0", "+trainer.gradient_clip_val=null"],
         ["callbacks.resume.minutes=0", "callbacks.throughput.peak_tflops=800", "trainer.precision=bf16-mixed"],
+        # there are no such trees
+        ["on_policy.questions=0", "on_policy.proposer.sampled.top_p=2", "on_policy.search.k=1"],
+        ["loss=sft", "on_policy.proposer.sampled.top_p=2", "on_policy.proposer.right.orders=9"],
+        ["on_policy.proposer.sampled.top_p=0.9", "on_policy.proposer.sampled.max_reply_tokens=32"],
         ["loss=sft", "loss.paths=1", "model.optim.preference.epochs=0"],  # there is no such stage
         # somebody else's optimiser may have a rate of None
         [

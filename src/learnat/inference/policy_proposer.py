@@ -36,12 +36,8 @@ class _Draw:
 
 
 @dataclass
-class TransformersProposer(Proposer):
-    """Asks a run's own checkpoint for ``k`` samples of the next step, or a chat model for one reply with ``k`` steps.
-
-    A reply is a function of weights, prompt, sampling settings, seed and sample index: it does not depend on what else
-    is in its batch, but for rounding. Replies are kept on disk by just these, so that a rerun reads no weights and
-    makes the same trees. A closed proposer answers no more.
+class TransformersSettings:
+    """What the proposer is configured with, checked without reading its model, which may have to be trained first.
 
     Args:
         checkpoint: a folder that a run wrote, ``<run folder>/checkpoints/<stage>``. It is asked as in training and
@@ -60,7 +56,7 @@ class TransformersProposer(Proposer):
         cache: the file of cached replies; None: no cache.
         demonstrations: solved questions that the chat model's prompts show; None: none.
 
-    Raises ``LearnatError`` for a value that is not allowed, and for a model that is not there.
+    Raises ``LearnatError`` for a value that is not allowed.
     """
 
     checkpoint: str | Path | None = None
@@ -80,22 +76,8 @@ class TransformersProposer(Proposer):
     device: str = "auto"
     cache: str | Path | None = None
     demonstrations: DemonstrationPool | None = None
-    weights: str = field(init=False)
-    """Identifies the model: trees of other weights are not adopted, wherever they lie."""
-
-    free_settings = ("checkpoint", "concurrency", "batch_size", "device", "cache")
 
     def __post_init__(self) -> None:
-        self._check()
-        self._model = self._step_model()
-        self.weights = self._model.weights
-        self.round_size = self.demonstrations.round_size if self.demonstrations is not None else None
-        self._replies = ReplyCache(self.cache) if self.cache is not None else None
-        self._thread: ModelThread | None = None
-        self._lock = threading.Lock()
-        self._closed = False
-
-    def _check(self) -> None:
         from learnat.inference.generate import check_device
 
         if (self.checkpoint is None) == (self.model is None):
@@ -116,6 +98,33 @@ class TransformersProposer(Proposer):
         check_count("proposer.concurrency", self.concurrency)
         check_count("proposer.batch_size", self.batch_size)
         check_device("proposer.device", self.device)
+
+
+@dataclass
+class TransformersProposer(TransformersSettings, Proposer):
+    """Asks a run's own checkpoint for ``k`` samples of the next step, or a chat model for one reply with ``k`` steps.
+
+    A reply is a function of weights, prompt, sampling settings, seed and sample index: it does not depend on what else
+    is in its batch, but for rounding. Replies are kept on disk by just these, so that a rerun reads no weights and
+    makes the same trees. A closed proposer answers no more.
+
+    Raises ``LearnatError`` as its settings do, and for a model that is not there.
+    """
+
+    weights: str = field(init=False)
+    """Identifies the model: trees of other weights are not adopted, wherever they lie."""
+
+    free_settings = ("checkpoint", "concurrency", "batch_size", "device", "cache")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._model = self._step_model()
+        self.weights = self._model.weights
+        self.round_size = self.demonstrations.round_size if self.demonstrations is not None else None
+        self._replies = ReplyCache(self.cache) if self.cache is not None else None
+        self._thread: ModelThread | None = None
+        self._lock = threading.Lock()
+        self._closed = False
 
     def _step_model(self) -> StepModel:
         if self.checkpoint is not None:

@@ -12,6 +12,7 @@ import functools
 import logging
 import os
 import sys
+from argparse import Namespace
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -79,9 +80,7 @@ def launch(
         if len(modes) > 1:
             raise LearnatError(f"{' and '.join(modes)} do not go together: give one of them.")
         check_secrets(arguments.overrides, texts)
-        elsewhere = arguments.config_path or arguments.config_dir
-        if arguments.overrides and not elsewhere:
-            check_overrides(config_dir, arguments.config_name or config_name, arguments.overrides, command)
+        _check_command_line(arguments, config_dir, config_name, command)
         ranks.share_start()
         hydra.main(version_base="1.3", config_path=str(config_dir.resolve()), config_name=config_name)(job)()
         ranks.disconnect()
@@ -97,6 +96,27 @@ def launch(
     finally:
         if sys.stdout is not None:
             sys.stdout.flush()
+
+
+def _check_command_line(arguments: Namespace, config_dir: Path, config_name: str, command: str) -> None:
+    """Raise ``LearnatError`` for folders of configs that are not there, and for what ``check_overrides`` refuses."""
+    own_dir = _folder("--config-dir", arguments.config_dir, Path()) if arguments.config_dir else None
+    if arguments.config_path:
+        if arguments.config_path.startswith("pkg://"):
+            return  # a package has no folder to look into
+        config_dir = _folder("--config-path", arguments.config_path, config_dir.parent)
+        # A relative one begins where the main is, and Hydra takes this file for it. The last of two is what counts.
+        sys.argv += ["--config-path", str(config_dir)]
+    if arguments.overrides:
+        name = arguments.config_name or config_name
+        check_overrides(config_dir, name, arguments.overrides, command, main=config_name, own_dir=own_dir)
+
+
+def _folder(flag: str, given: str, base: Path) -> Path:
+    folder = (base / given).resolve()
+    if not folder.is_dir():
+        raise LearnatError(f"{flag} {given}: there is no such folder, {folder}.")
+    return folder
 
 
 def _run_job(recipe: Recipe, cfg: DictConfig) -> float | None:

@@ -7,14 +7,15 @@ invent keys that nothing reads.
 from __future__ import annotations
 
 import functools
-import itertools
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.config_loader import ConfigLoader
+from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.types import Override
@@ -23,18 +24,35 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from learnat.errors import LearnatError, nearest
+from learnat.recipes.combinations import ConfigFiles, combinations
 from learnat.recipes.command_groups import EXPERIMENT, command_of, top_groups
-from learnat.recipes.flag_check import check_default_flag, check_flags, nodes
+from learnat.recipes.config_tree import nodes
+from learnat.recipes.flag_check import check_default_flag, check_flags
 from learnat.recipes.key_check import check_key, check_there, paths, set_paths
-from learnat.recipes.overrides import as_overrides, member_names, parse
+from learnat.recipes.overrides import as_overrides, check_no_interval, member_names, parse
 from learnat.recipes.plugins import extra_of
 
 
-def check_overrides(config_dir: Path, config_name: str, overrides: Sequence[str], command: str | None = None) -> None:
-    """Compose every combination of groups that ``overrides`` sweep over, and check all keys and booleans against it.
+def check_overrides(
+    config_dir: Path,
+    config_name: str,
+    overrides: Sequence[str],
+    command: str | None = None,
+    *,
+    main: str | None = None,
+    own_dir: Path | None = None,
+) -> None:
+    """Compose the groups that ``overrides`` choose, and check all keys and booleans against what that gives.
+
+    Of the combinations that a sweep chooses, those are composed that can differ in what a key means.
 
     An experiment's own keys, and the overrides it sweeps over (``hydra.sweeper.params``), are checked with them, and so
-    are keys that are added with a plus. ``command`` is what messages call the command, ``<config_name>.py`` if None.
+    are keys that are added with a plus.
+
+    Args:
+        command: what messages call the command, ``<config_name>.py`` if None.
+        main: the name of the root main, whose experiments may be chosen; None: ``config_name``.
+        own_dir: a further folder of configs, ``--config-dir``.
 
     Raises:
         LearnatError: naming the first unknown group, member or key, and the nearest valid name; a group or an
@@ -43,19 +61,29 @@ def check_overrides(config_dir: Path, config_name: str, overrides: Sequence[str]
     """
     with initialize_config_dir(config_dir=str(config_dir.resolve()), version_base="1.3", job_name=config_name):
         loader = GlobalHydra.instance().config_loader()
+        if own_dir is not None:
+            _search_also(loader, own_dir)
         try:
-            _check(loader, config_dir, config_name, overrides, command or f"{config_name}.py")
+            parsed = [parse(loader, text) for text in overrides]
+            for item in parsed:
+                if item.key_or_group == EXPERIMENT and not item.is_delete():
+                    _check_command(config_dir, main or config_name, member_names(item))
+            _check(loader, config_dir, config_name, parsed, command or f"{config_name}.py")
         except (HydraException, OmegaConfBaseException) as error:
             raise LearnatError(" ".join(str(error).split())) from error
 
 
-def _check(loader: ConfigLoader, config_dir: Path, config_name: str, overrides: Sequence[str], command: str) -> None:
-    parsed = [parse(loader, text) for text in overrides]
+def _search_also(loader: ConfigLoader, folder: Path) -> None:
+    """What Hydra does for ``--config-dir``."""
+    assert isinstance(loader, ConfigLoaderImpl)
+    path = loader.get_search_path()
+    path.prepend("command-line", f"file://{folder.resolve()}", anchor=SearchPathQuery(provider="schema"))
+    loader.repository.initialize_sources(path)
+
+
+def _check(loader: ConfigLoader, config_dir: Path, config_name: str, parsed: Sequence[Override], command: str) -> None:
     search_path = [item.input_line or "" for item in parsed if item.key_or_group == "hydra.searchpath"]
-    finder = _Groups(loader, config_name, search_path)
-    for item in parsed:
-        if item.key_or_group == EXPERIMENT and not item.is_delete():
-            _check_command(config_dir, config_name, member_names(item))
+    finder = _Groups(loader, config_dir, config_name, search_path)
     finder.check_own(parsed, command)
     finder.check_members(parsed)
     swept = [parse(loader, text) for text in _sweeper_params(config_name, search_path, finder, parsed)]
@@ -63,7 +91,8 @@ def _check(loader: ConfigLoader, config_dir: Path, config_name: str, overrides: 
     # A group's member and keys of it may both be given: loss=dpo loss={beta:0.2}
     items = {(item.get_key_element(), finder.chosen_by(item)): item for item in [*swept, *parsed]}.values()
     groups = [as_overrides(item) for item in items if finder.chosen_by(item)]
-    for choice in itertools.product(*groups):
+    keys = [item for item in items if not finder.chosen_by(item)]
+    for choice in combinations(finder.files, groups, keys):
         defaults = _defaults(config_name, search_path, choice)
         known = _container(defaults)
         for item in items:
@@ -78,18 +107,22 @@ def _check(loader: ConfigLoader, config_dir: Path, config_name: str, overrides: 
             if not item.is_delete():
                 check_flags(item, defaults)
     # What Hydra alone refuses does not depend on the members: once is enough, for it takes as long as all of the above.
-    _composed(config_name, [*search_path, *(as_overrides(item)[0] for item in items)])
+    cfg = _composed(config_name, [*search_path, *(as_overrides(item)[0] for item in items)])
+    if cfg.hydra.runtime.choices["hydra/sweeper"] == "basic":
+        # of an experiment's, it reads those too that the command line replaces
+        for item in [*parsed, *swept]:
+            check_no_interval(item)
 
 
-def _check_command(config_dir: Path, config_name: str, experiments: Sequence[str]) -> None:
+def _check_command(config_dir: Path, main: str, experiments: Sequence[str]) -> None:
     """Raise ``LearnatError`` for an experiment whose ``# python MAIN.py …`` names another main: it may compose here."""
     for name in experiments:
         command = command_of(config_dir / EXPERIMENT / f"{name}.yaml")
-        if command is not None and command[0] != config_name:
+        if command is not None and command[0] != main:
             raise LearnatError(f"experiment={name} is a study of {command[0]}.py: {command[1]}")
 
 
-def _sweeper_params(config_name: str, search_path: list[str], groups: _Groups, parsed: list[Override]) -> list[str]:
+def _sweeper_params(config_name: str, search_path: list[str], groups: _Groups, parsed: Sequence[Override]) -> list[str]:
     """What the chosen experiment sweeps over, as overrides."""
     if not any(item.key_or_group == EXPERIMENT and not item.is_sweep_override() for item in parsed):
         return []
@@ -102,16 +135,17 @@ def _sweeper_params(config_name: str, search_path: list[str], groups: _Groups, p
 class _Groups:
     """The config groups on the search path and their members."""
 
-    def __init__(self, loader: ConfigLoader, config_name: str, search_path: list[str]) -> None:
-        self.loader, self.config_name, self.search_path = loader, config_name, search_path
-
-    def _list(self, group: str, kind: ObjectType) -> list[str]:
-        return self.loader.get_group_options(group, kind, self.config_name, self.search_path)
+    def __init__(self, loader: ConfigLoader, config_dir: Path, config_name: str, search_path: list[str]) -> None:
+        self.loader, self.config_dir, self.config_name, self.search_path = loader, config_dir, config_name, search_path
 
     @functools.cached_property
     def _plain(self) -> DictConfig:
         """The command's config without any override."""
         return compose(self.config_name, overrides=self.search_path, return_hydra_config=True)
+
+    @functools.cached_property
+    def files(self) -> ConfigFiles:
+        return ConfigFiles(self.loader, self.config_name, self._plain)
 
     def own(self) -> list[str]:
         """The groups that the command chooses from."""
@@ -119,7 +153,8 @@ class _Groups:
 
     def check_own(self, items: Sequence[Override], command: str) -> None:
         """Raise ``LearnatError`` for a group of other commands and its keys, and for one of its own that is added."""
-        others = {*self._list("", ObjectType.GROUP)} - {"hydra", *self.own()}
+        # whoever brings further folders may add groups of theirs
+        others = {path.name for path in self.config_dir.iterdir() if path.is_dir()} - {"hydra", *self.own()}
         for item in items:
             name = re.split("[/.]", item.key_or_group)[0]
             if name in others and (self.chosen_by(item) or name not in self._plain):
@@ -133,13 +168,13 @@ class _Groups:
         return self._is_group(item) and not isinstance(item.value(), dict)
 
     def _is_group(self, item: Override) -> bool:
-        return "." not in item.key_or_group and bool(self._list(item.key_or_group, ObjectType.CONFIG))
+        return "." not in item.key_or_group and bool(self.files.listed(item.key_or_group, ObjectType.CONFIG))
 
     def check_members(self, items: Sequence[Override]) -> None:
         for item in items:
             if not self.chosen_by(item) or item.is_delete():
                 continue
-            members = self._list(item.key_or_group, ObjectType.CONFIG)
+            members = self.files.listed(item.key_or_group, ObjectType.CONFIG)
             for name in member_names(item):
                 if name == "null" and self._plain.hydra.runtime.choices.get(item.key_or_group, "") is None:
                     raise LearnatError(f"{item.key_or_group} is null by default: leave {item.key_or_group}=null out.")
@@ -160,7 +195,7 @@ class _Groups:
         for count, part in enumerate(parts, start=1):
             node = node.get(part) if isinstance(node, dict) else None
             group = "/".join(parts[:count])
-            members = self._list(group, ObjectType.CONFIG) if count > 1 else []
+            members = self.files.listed(group, ObjectType.CONFIG) if count > 1 else []
             if members and count < len(parts) and node is None:
                 raise LearnatError(
                     f"Unknown key '{item.key_or_group}': no {group} is chosen. Give {group}=MEMBER too. Known: "

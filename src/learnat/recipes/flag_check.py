@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from typing import Any
 
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from learnat.recipes.config_tree import nodes
 from learnat.recipes.overrides import values
 from learnat.synthesis.checks import check_flag
 
@@ -36,15 +36,6 @@ def check_default_flag(path: str, value: Any, defaults: DictConfig) -> None:
             resolved = _resolved(changed, path)
             value = value if resolved is None else resolved
         check_flag(path, value)
-
-
-def nodes(node: Any, path: str) -> Iterator[tuple[str, Any]]:
-    """Dotted paths, from ``path`` on, and values of ``node`` and all keys below it; a config's own path is empty."""
-    if path:
-        yield path, node
-    if isinstance(node, Mapping):
-        for key, value in node.items():
-            yield from nodes(value, f"{path}.{key}" if path else str(key))
 
 
 def _resolved(cfg: DictConfig, path: str) -> Any:

@@ -10,6 +10,7 @@ from typing import Any
 from hydra.core.override_parser.types import Override
 
 from learnat.errors import LearnatError
+from learnat.recipes.config_tree import leaves
 from learnat.recipes.targets import takes
 
 OPEN = ("callbacks", "architecture")
@@ -53,15 +54,6 @@ def check_there(item: Override, known: Mapping[str, Any]) -> None:
             parents.append(part)
 
 
-def leaf_paths(node: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    """Dotted paths of all keys whose value is not a non-empty mapping."""
-    for key, value in node.items():
-        if isinstance(value, dict) and value:
-            yield from leaf_paths(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}"
-
-
 def check_key(path: str, known: Mapping[str, Any], groups: Sequence[str], added: bool = False) -> None:
     """Raise ``LearnatError`` unless the dotted ``path`` is a key of ``known``, or may be ``added`` to it.
 
@@ -99,7 +91,7 @@ def _suggestion(
         return f"Did you mean '{'.'.join([*parents, close[0], *rest])}'?"
     if parents and parents[-1] in OPEN:
         return f"Add it with a plus: +{'.'.join([*parents, *parts[len(parents) :]])}=…."
-    elsewhere = [path for path in leaf_paths(known) if path.split(".")[-1] == parts[-1] and parts[-1][0] != "_"]
+    elsewhere = [path for path, _ in leaves(known) if path.split(".")[-1] == parts[-1] and parts[-1][0] != "_"]
     if elsewhere:
         return f"Did you mean '{elsewhere[0]}'?"
     if not siblings:

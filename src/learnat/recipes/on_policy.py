@@ -11,14 +11,19 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
 from omegaconf import DictConfig
 from rich.console import Console
 
 from learnat.benchmarks.part import Part
 from learnat.benchmarks.types import Benchmark
 from learnat.errors import LearnatError
+from learnat.inference.policy_proposer import TransformersProposer, TransformersSettings
 from learnat.recipes.stages import Source
 from learnat.recipes.synthesize import ensure_trees
+from learnat.recipes.targets import takes
+from learnat.synthesis.checks import check_count
 from learnat.training import ranks
 
 _log = logging.getLogger(__name__)
@@ -36,9 +41,7 @@ def is_on_policy(cfg: DictConfig) -> bool:
 
 def check_on_policy(cfg: DictConfig) -> None:
     """Raise ``LearnatError`` for values of ``on_policy`` that are not allowed."""
-    questions = cfg.on_policy.questions
-    if isinstance(questions, bool) or not isinstance(questions, int) or questions < 0:
-        raise LearnatError(f"on_policy.questions={questions!r} must be a whole number, 0 for none.")
+    check_count("on_policy.questions", cfg.on_policy.questions, least=0)
     split = cfg.data.on_policy_split
     if is_on_policy(cfg) and split in cfg.data.eval_splits and split != cfg.data.train_split:
         raise LearnatError(
@@ -50,6 +53,56 @@ def check_on_policy(cfg: DictConfig) -> None:
             "on_policy.proposer must be a mixed one, proposer@on_policy.proposer=mixed: only gold's own steps make "
             "sure that a question the policy fails has a right step to prefer."
         )
+    if is_on_policy(cfg):
+        _check_growth(cfg)
+
+
+def _check_growth(cfg: DictConfig) -> None:
+    """Build what grows the trees, but for the policy: after SFT it would be hours too late to see that it cannot be."""
+    proposer, search = cfg.on_policy.proposer, cfg.on_policy.search
+    if not takes(search._target_, "k"):
+        raise LearnatError(
+            "search@on_policy.search asks for one step a call, but must for two: gold's own, and the policy's. Take "
+            "mcts, beam or greedy."
+        )
+    _built("on_policy.search", search)
+    if search.k < 2:
+        raise LearnatError(
+            f"on_policy.search.k={search.k} must be at least 2: one step of a call is gold's own, the others are the "
+            "policy's."
+        )
+    _built("on_policy.proposer.right", proposer.right).close()
+    if proposer.sampled.get("model") is not None:
+        raise LearnatError(
+            f"on_policy.proposer.sampled.model={proposer.sampled.model}: it is the policy that proposes here. Leave "
+            "model out."
+        )
+    sampled = _built("on_policy.proposer.sampled", proposer.sampled, _partial_=True)
+    if sampled.func is TransformersProposer:
+        try:
+            TransformersSettings(**{**sampled.keywords, "checkpoint": _sft_checkpoint(cfg)})
+        except LearnatError as error:
+            raise LearnatError(f"on_policy.proposer.sampled: {error}") from error
+    for rule in cfg.pruning.rules:
+        instantiate(rule)
+    instantiate(cfg.reward)
+
+
+def _built(key: str, node: DictConfig, **options: Any) -> Any:
+    """What ``node``, the config at ``key``, describes; raise ``LearnatError`` that names ``key`` where it says why not.
+
+    The settings of a group have the same names wherever it is chosen.
+    """
+    try:
+        return instantiate(node, **options)
+    except InstantiationException as error:
+        if isinstance(error.__cause__, LearnatError):
+            raise LearnatError(f"{key}: {error.__cause__}") from error
+        raise
+
+
+def _sft_checkpoint(cfg: DictConfig) -> str:
+    return str(cfg.warm_start.checkpoint or f"{cfg.run_dir}/checkpoints/sft")
 
 
 def without_held_out(cfg: DictConfig, benchmark: Benchmark) -> Benchmark:
@@ -93,7 +146,7 @@ def on_policy_source(cfg: DictConfig, benchmark: Benchmark, console: Console) ->
     """
     settings: Any = copy.deepcopy(cfg)
     settings.proposer, settings.search = cfg.on_policy.proposer, cfg.on_policy.search
-    settings.proposer.sampled.checkpoint = cfg.warm_start.checkpoint or f"{cfg.run_dir}/checkpoints/sft"
+    settings.proposer.sampled.checkpoint = _sft_checkpoint(cfg)
     split = cfg.data.on_policy_split
     console.print(f"on policy: the policy proposes steps for {len(benchmark.examples(split))} questions of {split}")
     trees = ranks.on_first(lambda: ensure_trees(settings, benchmark, split, Path(cfg.cache_dir), label="on policy"))

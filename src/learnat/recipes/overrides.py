@@ -7,16 +7,16 @@ from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import IntervalSweep, Override
+from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override
 from hydra.errors import HydraException
 
 from learnat.errors import LearnatError
 
 
 def parse(loader: ConfigLoader, text: str) -> Override:
-    """``text`` as Hydra reads it; raise ``LearnatError`` where it cannot."""
+    """``text`` as Hydra reads it; raise ``LearnatError`` where it cannot, or no sweeper could."""
     try:
-        return OverridesParser.create(config_loader=loader).parse_overrides([text])[0]
+        item = OverridesParser.create(config_loader=loader).parse_overrides([text])[0]
     except HydraException as error:
         key, equals, value = text.partition("=")
         if not equals:
@@ -26,6 +26,23 @@ def parse(loader: ConfigLoader, text: str) -> Override:
             f"Cannot read the override {text}: a text with special characters needs quotes inside the shell's, "
             + shlex.quote(f'{key}="{quoted}"')
         ) from error
+    swept = item.value()
+    if isinstance(swept, ChoiceSweep) and any(isinstance(one, IntervalSweep) for one in swept.list):
+        raise LearnatError(f"{text} has an interval among its values: give the one or the others.")
+    if item.is_sweep_override() and not values(item):
+        raise LearnatError(f"{text} stands for no value at all: there would be nothing to run.")
+    return item
+
+
+def check_no_interval(item: Override) -> None:
+    """Raise ``LearnatError`` for an interval, of which Hydra's basic sweeper makes no values."""
+    value = item.value()
+    if isinstance(value, IntervalSweep):
+        raise LearnatError(
+            f"{item.input_line} is an interval, and Hydra's basic sweeper tries single values: list them, "
+            f"{item.get_key_element()}={value.start:g},{value.end:g}, or give choice(…) or range(…). A search in it is "
+            "hydra/sweeper=optuna, with the extra optuna (pip install -e '.[optuna]')."
+        )
 
 
 def values(item: Override) -> list[Any]:

@@ -8,9 +8,9 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from learnat.errors import LearnatError
-from learnat.recipes.on_policy import check_on_policy, is_on_policy
+from learnat.recipes.on_policy import check_on_policy
 from learnat.recipes.stages import Stage, stages_of
-from learnat.synthesis.checks import check_count, check_number
+from learnat.synthesis.checks import check_count, check_number, is_count
 from learnat.training import models
 from learnat.training.optimizers import check_optimizer, check_schedule
 from learnat.training.reference import NO_WARM_START, SFT_ADAPTER_START, SFT_FULL_START, choose_reference
@@ -23,15 +23,13 @@ def check_start(cfg: DictConfig) -> None:
     for stage in stages_of(cfg):
         _check_stage(stage, "loss" if stage.name == cfg.loss.name else "warm_start.loss")
     check_on_policy(cfg)
-    if is_on_policy(cfg):
-        instantiate(cfg.on_policy.search)  # what is wrong with it would be found after SFT
     if cfg.loss.name != "sft":
         choose_reference(cfg.reference, _start(cfg), cfg.model.lora.enabled)
 
 
 def _check_trainer(cfg: DictConfig) -> None:
     steps = cfg.trainer.max_steps
-    if steps != -1 and (isinstance(steps, bool) or not isinstance(steps, int) or steps < 1):
+    if steps != -1 and not is_count(steps):
         raise LearnatError(
             f"trainer.max_steps={steps} must be a whole number of at least 1, or -1 for as many as the epochs make."
         )

@@ -9,11 +9,16 @@ from urllib.parse import urlsplit
 from learnat.errors import LearnatError
 
 
+def is_count(value: object, least: int = 1, most: int | None = None) -> bool:
+    """Whether ``value`` is a whole number from ``least`` (to ``most``); true and false are none."""
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value and (most is None or value <= most)
+
+
 def check_count(key: str, value: object, most: int | None = None, optional: bool = False, least: int = 1) -> None:
     """Raise ``LearnatError`` unless ``value`` is a whole number from ``least`` (to ``most``), or None where allowed."""
     if value is None and optional:
         return
-    if isinstance(value, bool) or not isinstance(value, int) or value < least or (most is not None and value > most):
+    if not is_count(value, least, most):
         bounds = f"of at least {least}" if most is None else f"from {least} to {most}"
         raise LearnatError(f"{key}={value} must be a whole number {bounds}{', or null for no limit' * optional}.")
 
@@ -39,8 +44,7 @@ def check_positive(key: str, value: object) -> None:
 
 def check_seed(key: str, value: object) -> None:
     """Raise ``LearnatError`` unless ``value`` is a whole number that NumPy and PyTorch, too, take as a seed."""
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**32:
-        raise LearnatError(f"{key}={value} must be a whole number from 0 to {2**32 - 1}.")
+    check_count(key, value, least=0, most=2**32 - 1)
 
 
 def check_share(key: str, value: object) -> None:
