@@ -101,7 +101,7 @@ def report(
     """Print what was measured; write table.md, table.tex and, where there is a comparison, comparison.json."""
     metrics = {stage: {split: scores}}
     tables = [*(rows(metrics, name) for name in metric_names(metrics)), feature_rows(scores)]
-    lines = [f"{TITLES[name]}, {compared_with} → {stage}: {paired}" for name, paired in comparison.items()]
+    lines = [f"{TITLES[name]}, {paired.told(str(compared_with), stage)}" for name, paired in comparison.items()]
     for table in tables:
         console.print(to_terminal(table))
     for line in lines:

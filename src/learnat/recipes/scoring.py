@@ -159,9 +159,7 @@ class Scorer:
             before, after = list(self.metrics)[-2:]
             for split in self.splits:
                 paired = compare(self._verdicts[before, split], self._verdicts[after, split])
-                line = "; ".join(
-                    filter(None, [f"{split}, {before} → {after}: {paired}", paired.verdict(before, after)])
-                )
+                line = f"{split}, {paired.told(before, after)}"
                 self._console.print(line, soft_wrap=True)
                 lines.append(line + "\n")
         (self.folder / "table.md").write_text("\n".join(lines), encoding="utf-8")
