@@ -94,6 +94,16 @@ def test_a_metric_says_how_many_questions_of_each_level_it_scored(shop: Path, po
     assert scores["questions"] == {"all": 3, "easy": 2, "hard": 1}
 
 
+def test_where_nothing_varies_a_figure_has_no_interval(shop: Path, pool: ExecutorPool) -> None:
+    run = ScoringRun(toy(shop), "dev", dict(enumerate(GOLD)), pool)
+    metric = ExecutionAccuracy()
+    alike = replace(metric.measure(run), values=(0.866, 0.866, 0.866))
+    scores = make_scores([(metric, alike)], metric.verdicts(run), toy(shop), 30.0, "full").as_dict()
+    assert scores["intervals"] == {"ex": {"all": None, "easy": None, "hard": None}}
+    assert scores["features"]["plain"]["ex"] == {"value": pytest.approx(0.866), "interval": None, "questions": 1}
+    assert "null" in json.dumps(scores)
+
+
 def test_results_beyond_a_cap_are_compared_by_digest(shop: Path) -> None:
     shuffled = ["SELECT name FROM item ORDER BY id DESC", "SELECT name, id FROM item ORDER BY id DESC", GOLD[2]]
     with ExecutorPool(workers=1, max_rows=2) as pool:
@@ -167,6 +177,7 @@ def test_official_spider_figure(spider: Folder, learnat_data: Path, pool: Execut
     assert scores.metrics["ex"]["all"] == pytest.approx(0.8346, abs=5e-5)
     assert list(scores.metrics["ex"]) == ["all", "easy", "medium", "hard", "extra"]
     interval = scores.intervals["ex"]["all"]
+    assert interval is not None
     assert interval.low < 0.8346 < interval.high
 
 

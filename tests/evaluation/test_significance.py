@@ -154,6 +154,7 @@ def test_compare_refuses_different_questions() -> None:
 def test_bootstrap_of_a_share_is_scipys() -> None:
     values = [1.0] * 70 + [0.0] * 30
     found = bootstrap_interval(values)
+    assert found is not None
     expected = stats.bootstrap((values,), np.mean, method="percentile", rng=5).confidence_interval
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=0.011)
     assert found == bootstrap_interval(list(reversed(values)))
@@ -162,14 +163,30 @@ def test_bootstrap_of_a_share_is_scipys() -> None:
 @given(st.lists(st.floats(0, 1.2), min_size=1, max_size=40))
 def test_an_interval_lies_between_the_extremes(values: list[float]) -> None:
     found = bootstrap_interval(values, resamples=2_000, is_share=False)
+    if found is None:
+        assert max(values) - min(values) < 1e-9
+        return
     assert min(values) - 1e-9 <= found.low <= found.high <= max(values) + 1e-9
 
 
 def test_no_error_seen_is_not_certainty() -> None:
     assert bootstrap_interval([1.0] * 20) == wilson_interval(20, 20)
     assert bootstrap_interval([0.0] * 20) == wilson_interval(0, 20)
+
+
+def test_where_nothing_varies_there_is_no_interval() -> None:
     # An efficiency score is no share: Wilson's interval is not its.
-    assert bootstrap_interval([1.0] * 20, is_share=False).low == 1.0
+    assert bootstrap_interval([1.0] * 20, is_share=False) is None
+    assert bootstrap_interval([0.0] * 20, is_share=False) is None
+    assert bootstrap_interval([0.5] * 3) is None
+    assert bootstrap_interval([0.7], is_share=False) is None
+    assert bootstrap_interval([0.1 + 0.2, 0.3, 0.3]) is None, "the same but for rounding"
+    # One question of many that differs is enough.
+    found = bootstrap_interval([0.5] * 400 + [0.7], is_share=False)
+    assert found is not None and found.low < found.high
+    # So it is for differences: these are all 0.1, but for rounding.
+    a = {f"dev/{i}": i / 10 for i in range(9)}
+    assert compare_values(a, {key: value + 0.1 for key, value in a.items()}).interval is None
 
 
 def test_the_permutation_test_is_scipys() -> None:

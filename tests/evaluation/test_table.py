@@ -101,6 +101,14 @@ def test_each_metric_says_what_its_own_figures_must_be_read_with() -> None:
     assert rows({"a": {"dev": of_split}}, "r_ves").title == "R-VES, × 100"
 
 
+def test_a_figure_without_an_interval_stands_alone() -> None:
+    of_split = scores(0.5)
+    of_split["intervals"]["ex"]["all"] = None
+    assert rows({"a": {"dev": of_split}}).rows == (("a", "dev", "300", "50.0", "50.0", "12.5"),)
+    of_split["features"] = {"join": {"ex": {"value": 0.5, "interval": None, "questions": 8}}}
+    assert feature_rows(of_split).rows == (("join", "8", "50.0"),)
+
+
 def test_features() -> None:
     figure = {"value": 0.5, "interval": [0.25, 0.75], "questions": 8}
     of_fewer = figure | {"value": 0.25, "questions": 6}

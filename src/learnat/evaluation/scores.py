@@ -87,16 +87,20 @@ class Interval:
     low: float
     high: float
 
-    def as_list(self) -> list[float]:
-        return [self.low, self.high]
+
+def _as_list(interval: Interval | None) -> list[float] | None:
+    return None if interval is None else [interval.low, interval.high]
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A mean, its interval, and the number of questions behind it."""
+    """A mean, its interval, and the number of questions behind it.
+
+    ``interval`` is None where all values are the same and no share of 0 or 1: nothing is then known of how sure it is.
+    """
 
     value: float
-    interval: Interval
+    interval: Interval | None
     questions: int
 
 
@@ -110,18 +114,21 @@ class Scores:
     """
 
     metrics: Mapping[str, Mapping[str, float]]
-    intervals: Mapping[str, Mapping[str, Interval]]
+    intervals: Mapping[str, Mapping[str, Interval | None]]
     scored: Mapping[str, Mapping[str, int]]
     questions: Mapping[str, int]
     features: Mapping[str, Mapping[str, Figure]]
     provenance: Provenance
 
     def as_dict(self) -> dict[str, Any]:
-        """The form of metrics.json: one key a metric, then intervals, scored, questions, features, provenance."""
+        """The form of metrics.json: one key a metric, then intervals, scored, questions, features, provenance.
+
+        An interval is ``[low, high]``, or None where there is none (``Figure``).
+        """
         return {
             **{metric: dict(by_level) for metric, by_level in self.metrics.items()},
             "intervals": {
-                metric: {level: interval.as_list() for level, interval in by_level.items()}
+                metric: {level: _as_list(interval) for level, interval in by_level.items()}
                 for metric, by_level in self.intervals.items()
             },
             "scored": {metric: dict(by_level) for metric, by_level in self.scored.items()},
@@ -130,7 +137,7 @@ class Scores:
                 feature: {
                     metric: {
                         "value": figure.value,
-                        "interval": figure.interval.as_list(),
+                        "interval": _as_list(figure.interval),
                         "questions": figure.questions,
                     }
                     for metric, figure in by_metric.items()

@@ -2,9 +2,10 @@
 
 Intervals are 95 % percentile bootstraps over questions with a fixed seed, so that a figure always has the same one.
 Where all values are the same 0 or 1, a bootstrap has nothing to vary and would claim certainty: Wilson's interval of a
-share stands in there. Where two runs differ on all questions by as much, there is no interval of their difference;
-where they differ on none, how many can differ at most is all that is known. Whether two runs differ is said by one
-paired test, at the level of 5 %; what it does not show is called just that, never equal.
+share stands in there; where all are the same otherwise, as an efficiency score's may be, there is no interval. Where
+two runs differ on all questions by as much, there is none of their difference; where they differ on none, how many can
+differ at most is all that is known. Whether two runs differ is said by one paired test, at the level of 5 %; what it
+does not show is called just that, never equal.
 """
 
 from __future__ import annotations
@@ -85,13 +86,16 @@ class PairedComparison:
 
 def bootstrap_interval(
     values: Sequence[float], resamples: int = RESAMPLES, seed: int = 0, is_share: bool = True
-) -> Interval:
+) -> Interval | None:
     """The 95 % percentile interval of the mean: questions are drawn with replacement.
 
-    For a share, where all values are 0 or all are 1, the Wilson interval instead.
+    For a share, where all values are 0 or all are 1, the Wilson interval instead. None where all values are the same
+    otherwise: a bootstrap would give an interval of no width.
     """
     if is_share and len(set(values)) == 1 and values[0] in (0.0, 1.0):
         return wilson_interval(int(sum(values)), len(values))
+    if not _vary(values):
+        return None
     return _quantiles(_resampled_means(values, resamples, seed))
 
 
@@ -131,6 +135,11 @@ def mcnemar(only_a: int, only_b: int) -> float:
 def bootstrap_difference(a: Sequence[float], b: Sequence[float], resamples: int = RESAMPLES, seed: int = 0) -> Interval:
     """95 % percentile interval of mean(b) - mean(a): questions are drawn with replacement, both answers together."""
     return _quantiles(_resampled_means([float(y) - float(x) for x, y in zip(a, b, strict=True)], resamples, seed))
+
+
+def _vary(values: Sequence[float]) -> bool:
+    """Whether a bootstrap has anything to vary; rounding is nothing."""
+    return max(values) - min(values) > 1e-12
 
 
 def _resampled_means(values: Sequence[float], resamples: int, seed: int) -> np.ndarray:
@@ -194,13 +203,12 @@ def compare_values(a: Mapping[str, float], b: Mapping[str, float], seed: int = 0
     only_b = sum(y > x for x, y in zip(first, second, strict=True))
     verdicts = {0.0, 1.0}.issuperset([*first, *second])
     differences = [y - x for x, y in zip(first, second, strict=True)]
-    varied = len(set(differences)) > 1
     return PairedComparison(
         questions=len(first),
         accuracy_a=sum(first) / len(first),
         accuracy_b=sum(second) / len(first),
         difference=sum(differences) / len(first),
-        interval=bootstrap_difference(first, second, seed=seed) if varied else None,
+        interval=bootstrap_difference(first, second, seed=seed) if _vary(differences) else None,
         p_value=mcnemar(only_a, only_b) if verdicts else permutation_test(differences, seed=seed),
         test="exact McNemar" if verdicts else "sign-flip permutation",
         only_a=only_a,
