@@ -59,7 +59,7 @@ def test_verdicts_and_provenance_count_what_went_wrong(shop: Path, pool: Executo
         "split": "dev",
         "ex_mode": "spider_bag",
         "database_hash": "f00d",
-        "sqlite_version": sqlite3.sqlite_version,
+        "engine": f"SQLite {sqlite3.sqlite_version}",
         "timeout_s": 0.3,
         "questions": 3,
         "skipped": 2,
@@ -73,6 +73,7 @@ def test_verdicts_and_provenance_count_what_went_wrong(shop: Path, pool: Executo
             "ex": {
                 "evaluator": f"learnat {__version__}, execution accuracy",
                 "comparison": "spider_bag",
+                "engine": f"SQLite {sqlite3.sqlite_version}",
                 "database_hash": "f00d",
                 "questions": 3,
                 "not_scored": 0,

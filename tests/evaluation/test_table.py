@@ -21,7 +21,7 @@ def scores(share: float, timed_out: int = 0) -> dict[str, Any]:
         "provenance": {
             "ex_mode": "spider_bag",
             "database_hash": "f00d",
-            "sqlite_version": "3.40.1",
+            "engine": "SQLite 3.40.1",
             "schema_given": "full",
             "skipped": 0,
             "failed": 5,
@@ -120,6 +120,27 @@ def test_features() -> None:
         "| plain | 8 | 50.0 [25.0, 75.0] | – |",
     ]
     assert "25.0 [25.0, 75.0] (n 6)" in to_latex(feature_rows(of_split))
+
+
+def test_a_table_of_features_says_what_its_figures_must_be_read_with() -> None:
+    figure = {"value": 0.5, "interval": None, "questions": 8}
+    of_split = scores(0.5, timed_out=3) | {"features": {"join": {"ex": figure, "em": figure}}}
+    of_ex = {"evaluator": "ours", "comparison": "spider_bag", "database_hash": "f00d", "engine": "SQLite 3.40.1"}
+    of_em = {"evaluator": "theirs", "comparison": "clauses", "database_hash": "f00d", "engine": None, "timed_out": 0}
+    of_split["provenance"] |= {"metrics": {"ex": of_ex, "em": of_em}, "benchmark": "toy"}
+    found = feature_rows(of_split, "mine.sql, dev")
+    assert found.title == "By what the gold query uses, × 100: mine.sql, dev"
+    assert found.note == (
+        "n: questions, each in every row that applies to it; beside a figure, where its metric scored fewer. In "
+        "brackets: 95 % intervals. databases f00d; schema given: full; skipped 0; did not run 5. "
+        "EX: comparison spider_bag; SQLite 3.40.1; evaluator: ours; timed out 3. "
+        "EM: comparison clauses; nothing executed; evaluator: theirs; timed out 0"
+    )
+    assert "evaluator: theirs" in to_latex(found)
+    # All that the metric's own table says stands here, too.
+    for metric in ("ex", "em"):
+        for part in rows({"mine.sql": {"dev": of_split | {"em": {"all": 0.5}}}}, metric).note.split("; "):
+            assert part in found.note
 
 
 def test_a_figure_of_fewer_questions_says_of_how_many() -> None:

@@ -37,12 +37,13 @@ class MetricProvenance:
     """What one metric's figures must be read with.
 
     ``questions`` were scored by it, ``not_scored`` are those that it does not apply to. ``timed_out``, ``truncated``
-    (a cap hid what the metric needs) and ``gold_failed`` count questions. ``database_hash`` names what it ran on, which
-    differs between metrics.
+    (a cap hid what the metric needs) and ``gold_failed`` count questions. ``engine`` (name and version) and
+    ``database_hash`` name what it ran on, which differs between metrics; ``engine`` is None where nothing was executed.
     """
 
     evaluator: str
     comparison: str
+    engine: str | None
     database_hash: str
     questions: int
     not_scored: int
@@ -55,10 +56,11 @@ class MetricProvenance:
 class Provenance:
     """What a figure must be read with.
 
-    ``database_hash``: ``Benchmark.fingerprint`` of the split, its questions and databases. ``questions`` were scored,
-    ``skipped`` left out for want of their database. ``failed`` predictions did not run (``timed_out`` among them).
+    ``engine``: what ran queries, by name and version. ``database_hash``: ``Benchmark.fingerprint`` of the split, its
+    questions and databases, or what ``ExecutedOn`` says. ``questions`` were scored, ``skipped`` left out for want of
+    their database. ``failed`` predictions did not run (``timed_out`` among them).
     ``schema_given``: what the model saw of the schema (``full``, ``gold``, …), or ``unknown`` for others' predictions.
-    ``execute_on``: what was executed on instead of the SQLite files that ``database_hash`` names; None: on those.
+    ``execute_on``: what was executed on instead of the benchmark's SQLite files; None: on those.
     The counts are those of the plain execution behind EX; ``metrics`` has each metric's own.
     """
 
@@ -67,7 +69,7 @@ class Provenance:
     split: str
     ex_mode: str
     database_hash: str
-    sqlite_version: str
+    engine: str
     timeout_s: float
     questions: int
     skipped: int

@@ -24,6 +24,7 @@ from learnat.inference.answers import Answer, answer_of_sql, answer_split, askin
 from learnat.inference.candidates import CandidateRunner
 from learnat.inference.strategy import Strategy
 from learnat.recipes.engines import open_engine
+from learnat.recipes.gold_failures import tell_gold_failures
 from learnat.recipes.measuring import Measuring, compare_scored, report
 from learnat.recipes.provenance import changed_settings, keep_settings, write_provenance
 from learnat.recipes.scoring import prediction_rows, progress_bar, write_json, write_jsonl
@@ -72,11 +73,12 @@ def evaluate(cfg: DictConfig) -> None:
     with ExecutorPool(cfg.workers, cfg.executor.timeout_s, cfg.executor.max_rows) as pool:
         scored = measuring.score(answers, pool)
         before = None if others is None else measuring.score(others, pool)
+    tell_gold_failures(scored.verdicts)
     if cfg.predictions is not None:
         _tell_failures(stage, scored.verdicts)
     schema_given = strategy.schema.name if strategy is not None else "unknown"
     scores = make_scores(
-        scored.measured, scored.verdicts, benchmark, cfg.executor.timeout_s, schema_given, cfg.execute_on
+        scored.measured, scored.verdicts, benchmark, cfg.executor.timeout_s, schema_given, scored.executed_on
     ).as_dict()
     if strategy is not None:
         scores["provenance"] |= asking_record(answers, strategy, benchmark, split)

@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from learnat.benchmarks.types import Benchmark
+from learnat.evaluation.executed_on import ExecutedOn, addresses_on
 from learnat.evaluation.execution_accuracy import ExecutionAccuracy
 from learnat.evaluation.formats import to_latex, to_markdown, to_terminal
 from learnat.evaluation.metric import Measured, Metric
@@ -27,10 +28,14 @@ from learnat.sql.gold_results import GoldResults
 
 @dataclass(frozen=True)
 class Scored:
-    """What was measured of one set of answers. Verdicts and values stand in the order of the split."""
+    """What was measured of one set of answers. Verdicts and values stand in the order of the split.
+
+    ``executed_on``: as ``ScoringRun.executed_on`` gives it.
+    """
 
     verdicts: Sequence[Verdict]
     measured: Sequence[tuple[Metric, Measured]]
+    executed_on: ExecutedOn | None
 
     def values(self) -> dict[str, tuple[float | None, ...]]:
         """By metric, one value per question."""
@@ -43,7 +48,8 @@ class Measuring:
     Execution accuracy is always among them: predictions.jsonl says of every prediction whether it runs and is right.
 
     Raises:
-        LearnatError: ``metrics``, ``ex_mode`` or ``timing_iterations`` name what there is not.
+        LearnatError: ``metrics``, ``ex_mode`` or ``timing_iterations`` name what there is not; ``execute_on`` is one
+            file for several databases.
     """
 
     def __init__(self, cfg: DictConfig, benchmark: Benchmark, console: Console) -> None:
@@ -57,6 +63,9 @@ class Measuring:
         self._timeout_s = cfg.executor.timeout_s
         self._cache_dir = Path(cfg.cache_dir)
         self._execute_on = cfg.execute_on
+        if cfg.execute_on is not None:
+            # Now, and not when a model has answered everything.
+            addresses_on(cfg.execute_on, {example.db_id for example in benchmark.examples(self._split)})
         self._console = console
 
     def score(self, answers: Sequence[Answer], pool: ExecutorPool) -> Scored:
@@ -71,7 +80,8 @@ class Measuring:
             gold_results=GoldResults(pool, self._cache_dir),
             execute_on=self._execute_on,
         )
-        return Scored(self._ex.verdicts(run), [(metric, metric.measure(run)) for metric in self._metrics])
+        measured = [(metric, metric.measure(run)) for metric in self._metrics]
+        return Scored(self._ex.verdicts(run), measured, run.executed_on())
 
 
 def compare_scored(before: Scored, after: Scored) -> dict[str, PairedComparison]:
@@ -100,7 +110,7 @@ def report(
 ) -> None:
     """Print what was measured; write table.md, table.tex and, where there is a comparison, comparison.json."""
     metrics = {stage: {split: scores}}
-    tables = [*(rows(metrics, name) for name in metric_names(metrics)), feature_rows(scores)]
+    tables = [*(rows(metrics, name) for name in metric_names(metrics)), feature_rows(scores, f"{stage}, {split}")]
     lines = [f"{TITLES[name]}, {paired.told(str(compared_with), stage)}" for name, paired in comparison.items()]
     for table in tables:
         console.print(to_terminal(table))

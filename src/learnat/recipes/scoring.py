@@ -22,6 +22,7 @@ from learnat.evaluation.table import score_latex, score_markdown, score_table
 from learnat.inference.answers import Answer, answer_split, asking_record
 from learnat.inference.candidates import CandidateRunner
 from learnat.inference.strategy import Strategy
+from learnat.recipes.gold_failures import tell_gold_failures
 from learnat.sql.execution import ExecutorPool
 from learnat.sql.gold_results import GoldResults
 
@@ -142,6 +143,7 @@ class Scorer:
             verdicts = score_execution(
                 self.benchmark, split, predictions, self.pool, self.timeout_s, gold_results=self.gold_results
             )
+            tell_gold_failures(verdicts)
             scores = summarize(verdicts, self.benchmark, self.timeout_s, self.strategy.schema.name)
             scores["provenance"] |= asking_record(answers, self.strategy, self.benchmark, split)
             self.metrics.setdefault(stage, {})[split] = scores

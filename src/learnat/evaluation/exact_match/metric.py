@@ -46,6 +46,7 @@ class ExactMatch:
             comparison="clauses without values",
             database_hash=run.benchmark.fingerprint(run.split),
             gold_failed=sum(value is None for value in values),
+            executes="nothing",
         )
 
 
