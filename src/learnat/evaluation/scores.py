@@ -11,10 +11,10 @@ from typing import Any
 class Verdict:
     """Whether one prediction is right.
 
-    ``executed``: the prediction ran to its end. ``error`` is the prediction's, ``gold_error`` the gold query's (the
-    question then counts as wrong, and is counted in the provenance). ``truncated``: one of the two results was cut by
-    a cap and has no digest, so that they could not be compared and the prediction counts as wrong. ``seconds`` is the
-    prediction's time.
+    ``executed``: the prediction ran to its end. ``timed_out``: it or gold met the time limit. ``error`` is the
+    prediction's, ``gold_error`` the gold query's (the question then counts as wrong, and is counted in the provenance).
+    ``truncated``: one of the two results was cut by a cap and has no digest, so that they could not be compared and the
+    prediction counts as wrong. ``seconds`` is the prediction's time.
     """
 
     index: int
@@ -58,7 +58,8 @@ class Provenance:
 
     ``engine``: what ran queries, by name and version. ``database_hash``: ``Benchmark.fingerprint`` of the split, its
     questions and databases, or what ``ExecutedOn`` says. ``questions`` were scored, ``skipped`` left out for want of
-    their database. ``failed`` predictions did not run (``timed_out`` among them).
+    their database. ``failed`` predictions did not run, ``gold_failed`` gold queries; of ``timed_out`` questions one
+    of the two met the time limit, and is counted there, too.
     ``schema_given``: what the model saw of the schema (``full``, ``gold``, …), or ``unknown`` for others' predictions.
     ``execute_on``: what was executed on instead of the benchmark's SQLite files; None: on those.
     The counts are those of the plain execution behind EX; ``metrics`` has each metric's own.

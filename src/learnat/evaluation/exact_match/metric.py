@@ -50,12 +50,6 @@ class ExactMatch:
         )
 
 
-def exact_match(predicted: str, gold: str, database: Database) -> bool | None:
-    """Whether ``predicted`` matches ``gold`` exactly; None where ``gold`` is outside Spider's subset."""
-    value = _value(predicted, gold, _names(database))
-    return None if value is None else bool(value)
-
-
 def _names(database: Database) -> _Names:
     # The official evaluator takes tables and columns from the file, foreign keys from tables.json.
     schema: Schema = database.schema if database.path is None else read_schema(database.path)
