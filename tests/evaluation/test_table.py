@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from learnat.evaluation.formats import to_latex, to_markdown, to_terminal
-from learnat.evaluation.table import feature_rows, metric_names, rows, score_markdown, score_table
+from learnat.evaluation.table import feature_rows, metric_names, rows
 
 
 def scores(share: float, timed_out: int = 0) -> dict[str, Any]:
@@ -39,7 +39,7 @@ METRICS = {
 
 
 def test_markdown() -> None:
-    assert score_markdown(METRICS).splitlines() == [
+    assert to_markdown(rows(METRICS)).splitlines() == [
         "| stage | split | n | all | simple | challenging |",
         "| --- | --- | ---: | ---: | ---: | ---: |",
         "| untrained | dev_seen | 300 | 6.2 [1.2, 11.2] | 6.2 | 12.5 |",
@@ -58,14 +58,14 @@ def terminal(table: Table, width: int = 80) -> str:
 
 
 def test_terminal() -> None:
-    text = terminal(score_table(METRICS, title="EX on the small benchmark"), 120)
+    text = terminal(to_terminal(rows(METRICS, title="EX on the small benchmark")), 120)
     for word in ("EX on the small benchmark", "untrained", "dev_unseen", "50.0 [45.0, 55.0]", "spider_bag", "0/0/3"):
         assert word in text
 
 
 def test_metrics_are_found_and_may_be_missing() -> None:
     assert metric_names(METRICS) == ["ex", "em"]
-    assert score_markdown(METRICS, "em").splitlines() == [
+    assert to_markdown(rows(METRICS, "em")).splitlines() == [
         "| stage | split | n | all |",
         "| --- | --- | ---: | ---: |",
         "| sft | dev_unseen |  | 10.0 |",
@@ -74,7 +74,7 @@ def test_metrics_are_found_and_may_be_missing() -> None:
 
 def test_levels_that_one_row_lacks_are_dashes() -> None:
     metrics = {"a": {"dev": {"ex": {"all": 1.0}}}, "b": {"dev": {"ex": {"all": 1.0, "hard": 0.0}}}}
-    assert score_markdown(metrics).splitlines()[2] == "| a | dev |  | 100.0 | – |"
+    assert to_markdown(rows(metrics)).splitlines()[2] == "| a | dev |  | 100.0 | – |"
 
 
 def test_each_metric_says_what_its_own_figures_must_be_read_with() -> None:
@@ -159,7 +159,7 @@ def test_a_table_fits_into_eighty_columns() -> None:
     of_split = scores(0.5)
     of_split["ex"] = {"all": 0.5, "simple": 0.5, "moderate": 0.5, "challenging": 0.5}
     stage = "runs/train/2026-01-01_12-00-00/checkpoints/madpo"
-    text = terminal(score_table({stage: {"dev_unseen": of_split}, "untrained": {"dev_seen": of_split}}))
+    text = terminal(to_terminal(rows({stage: {"dev_unseen": of_split}, "untrained": {"dev_seen": of_split}})))
     assert max(map(len, text.splitlines())) <= 80
     header = next(line for line in text.splitlines() if "stage" in line)
     assert header.split() == ["stage", "split", "n", "all", "simple", "moderate", "challenging"]

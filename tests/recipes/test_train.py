@@ -18,8 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from learnat.errors import LearnatError
 from learnat.recipes.command_line import hydra_arguments
 from learnat.recipes.evaluate import evaluate
-from learnat.recipes.scoring import split_names
-from learnat.recipes.train import train
+from learnat.recipes.train import split_names, train
 
 CONF = Path(__file__).parents[2] / "conf"
 SHRUNK = [

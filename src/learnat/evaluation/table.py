@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich.table import Table
-
-from learnat.evaluation.formats import Rows, to_latex, to_markdown, to_terminal
+from learnat.evaluation.formats import Rows
 from learnat.evaluation.registry import NOT_SHARES, TITLES
 
 Metrics = Mapping[str, Mapping[str, Mapping[str, Any]]]
@@ -86,21 +84,6 @@ def feature_rows(scores: Mapping[str, Any], of: str = "") -> Rows:
         ),
         labels=1,
     )
-
-
-def score_table(metrics: Metrics, metric: str = "ex", title: str | None = None) -> Table:
-    """``rows`` for a terminal."""
-    return to_terminal(rows(metrics, metric, title))
-
-
-def score_markdown(metrics: Metrics, metric: str = "ex") -> str:
-    """``rows`` as Markdown text, ending with a newline."""
-    return to_markdown(rows(metrics, metric))
-
-
-def score_latex(metrics: Metrics, metric: str = "ex", title: str | None = None) -> str:
-    """``rows`` as LaTeX text, ending with a newline."""
-    return to_latex(rows(metrics, metric, title))
 
 
 def metric_names(metrics: Metrics) -> list[str]:

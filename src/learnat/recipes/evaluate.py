@@ -26,8 +26,9 @@ from learnat.inference.strategy import Strategy
 from learnat.recipes.engines import open_engine
 from learnat.recipes.gold_failures import tell_gold_failures
 from learnat.recipes.measuring import Measuring, compare_scored, report
+from learnat.recipes.progress import progress_bar
 from learnat.recipes.provenance import changed_settings, keep_settings, write_provenance
-from learnat.recipes.scoring import prediction_rows, progress_bar, write_json, write_jsonl
+from learnat.recipes.results import prediction_rows, write_scores
 from learnat.sql.addresses import engine_of, shown_address
 from learnat.sql.execution import ExecutorPool
 
@@ -85,8 +86,7 @@ def evaluate(cfg: DictConfig) -> None:
     # Not before there are scores: what was refused above is a mistake, and no run to keep to.
     keep_settings(folder, cfg, FIXED, **known)
     lines = prediction_rows(benchmark, split, stage, answers, scored.verdicts, scored.values())
-    write_jsonl(folder / "predictions.jsonl", lines)
-    write_json(folder / "metrics.json", scores)
+    write_scores(folder, lines, scores)
     comparison = {} if before is None else compare_scored(before, scored)
     report(folder, stage, split, scores, comparison, compared_with, console)
 

@@ -13,7 +13,6 @@ from rich.console import Console
 from learnat.benchmarks.types import Benchmark
 from learnat.evaluation.executed_on import ExecutedOn, addresses_on
 from learnat.evaluation.execution_accuracy import ExecutionAccuracy
-from learnat.evaluation.formats import to_latex, to_markdown, to_terminal
 from learnat.evaluation.metric import Measured, Metric
 from learnat.evaluation.registry import TITLES, make_metrics
 from learnat.evaluation.run import ScoringRun
@@ -21,7 +20,8 @@ from learnat.evaluation.scores import Verdict
 from learnat.evaluation.significance import PairedComparison, compare_values
 from learnat.evaluation.table import feature_rows, metric_names, rows
 from learnat.inference.answers import Answer
-from learnat.recipes.scoring import progress_bar, write_json
+from learnat.recipes.progress import progress_bar
+from learnat.recipes.results import show_tables, write_json
 from learnat.sql.execution import ExecutorPool
 from learnat.sql.gold_results import GoldResults
 
@@ -108,18 +108,11 @@ def report(
     compared_with: str | None,
     console: Console,
 ) -> None:
-    """Print what was measured; write table.md, table.tex and, where there is a comparison, comparison.json."""
+    """Print and write what was measured (``show_tables``) and, where there is a comparison, comparison.json."""
     metrics = {stage: {split: scores}}
     tables = [*(rows(metrics, name) for name in metric_names(metrics)), feature_rows(scores, f"{stage}, {split}")]
     lines = [f"{TITLES[name]}, {paired.told(str(compared_with), stage)}" for name, paired in comparison.items()]
-    for table in tables:
-        console.print(to_terminal(table))
-    for line in lines:
-        console.print(line, soft_wrap=True, markup=False)
-    page = [f"## {table.title}\n\n{to_markdown(table)}" for table in tables]
-    page += ["## Comparison\n\n" + "".join(f"- {line}\n" for line in lines)] if lines else []
-    (folder / "table.md").write_text("\n".join(page), encoding="utf-8")
-    (folder / "table.tex").write_text("\n".join(map(to_latex, tables)), encoding="utf-8")
+    show_tables(folder, tables, lines, console)
     # Left by an earlier run, it would be of other scores.
     (folder / "comparison.json").unlink(missing_ok=True)
     if comparison:
