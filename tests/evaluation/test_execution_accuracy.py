@@ -11,7 +11,7 @@ import pytest
 
 from learnat import __version__
 from learnat.errors import LearnatError
-from learnat.evaluation.execution_accuracy import ExecutionAccuracy, evaluate_predictions, score_execution, summarize
+from learnat.evaluation.execution_accuracy import ExecutionAccuracy, score_execution, summarize
 from learnat.evaluation.predictions import read_predictions
 from learnat.evaluation.run import ScoringRun
 from learnat.evaluation.summary import make_scores
@@ -40,10 +40,23 @@ def test_the_benchmark_decides_how_results_compare(shop: Path, pool: ExecutorPoo
     }
 
 
+ENDLESS = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT count(*) FROM c"
+
+
+def test_a_gold_query_that_meets_the_time_limit_is_no_failed_prediction(shop: Path, pool: ExecutorPool) -> None:
+    benchmark = Folder(shop, [question(0, ENDLESS), question(1, GOLD[0])], "bird_set", ())
+    verdicts = score_execution(benchmark, "dev", {0: GOLD[0], 1: ENDLESS}, pool, timeout_s=0.3)
+    assert [(verdict.executed, verdict.timed_out, verdict.correct) for verdict in verdicts] == [
+        (True, True, False),
+        (False, True, False),
+    ]
+    counted = summarize(verdicts, benchmark)["provenance"]
+    assert (counted["failed"], counted["timed_out"], counted["gold_failed"]) == (1, 2, 1)
+
+
 def test_verdicts_and_provenance_count_what_went_wrong(shop: Path, pool: ExecutorPool) -> None:
     benchmark = toy(shop)
-    endless = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT count(*) FROM c"
-    verdicts = score_execution(benchmark, "dev", {0: endless, 1: "", 2: GOLD[2], 99: "SELECT 1"}, pool, timeout_s=0.3)
+    verdicts = score_execution(benchmark, "dev", {0: ENDLESS, 1: "", 2: GOLD[2], 99: "SELECT 1"}, pool, timeout_s=0.3)
     assert [verdict.index for verdict in verdicts] == [0, 1, 2]
     assert [verdict.correct for verdict in verdicts] == [False, False, True]
     assert [verdict.timed_out for verdict in verdicts] == [True, False, False]
@@ -59,7 +72,7 @@ def test_verdicts_and_provenance_count_what_went_wrong(shop: Path, pool: Executo
         "split": "dev",
         "ex_mode": "spider_bag",
         "database_hash": "f00d",
-        "sqlite_version": sqlite3.sqlite_version,
+        "engine": f"SQLite {sqlite3.sqlite_version}",
         "timeout_s": 0.3,
         "questions": 3,
         "skipped": 2,
@@ -73,6 +86,7 @@ def test_verdicts_and_provenance_count_what_went_wrong(shop: Path, pool: Executo
             "ex": {
                 "evaluator": f"learnat {__version__}, execution accuracy",
                 "comparison": "spider_bag",
+                "engine": f"SQLite {sqlite3.sqlite_version}",
                 "database_hash": "f00d",
                 "questions": 3,
                 "not_scored": 0,
@@ -92,6 +106,16 @@ def test_a_metric_says_how_many_questions_of_each_level_it_scored(shop: Path, po
     scores = make_scores([(metric, some)], verdicts, toy(shop), 30.0, "full").as_dict()
     assert scores["scored"] == {"ex": {"all": 1, "easy": 1}}
     assert scores["questions"] == {"all": 3, "easy": 2, "hard": 1}
+
+
+def test_where_nothing_varies_a_figure_has_no_interval(shop: Path, pool: ExecutorPool) -> None:
+    run = ScoringRun(toy(shop), "dev", dict(enumerate(GOLD)), pool)
+    metric = ExecutionAccuracy()
+    alike = replace(metric.measure(run), values=(0.866, 0.866, 0.866))
+    scores = make_scores([(metric, alike)], metric.verdicts(run), toy(shop), 30.0, "full").as_dict()
+    assert scores["intervals"] == {"ex": {"all": None, "easy": None, "hard": None}}
+    assert scores["features"]["plain"]["ex"] == {"value": pytest.approx(0.866), "interval": None, "questions": 1}
+    assert "null" in json.dumps(scores)
 
 
 def test_results_beyond_a_cap_are_compared_by_digest(shop: Path) -> None:
@@ -155,19 +179,20 @@ def spider(learnat_data: Path) -> Folder:
 
 
 def test_spider_gold_file_scores_one(spider: Folder, learnat_data: Path, pool: ExecutorPool) -> None:
-    scores = evaluate_predictions(spider, "dev", read_predictions(learnat_data / "spider/dev_gold.sql"), pool)
-    assert scores.questions["all"] == 1034
-    assert set(scores.metrics["ex"].values()) == {1.0}
-    assert scores.provenance.gold_failed == 0
+    predictions = read_predictions(learnat_data / "spider/dev_gold.sql")
+    scores = summarize(score_execution(spider, "dev", predictions, pool), spider)
+    assert scores["questions"]["all"] == 1034
+    assert set(scores["ex"].values()) == {1.0}
+    assert scores["provenance"]["gold_failed"] == 0
 
 
 def test_official_spider_figure(spider: Folder, learnat_data: Path, pool: ExecutorPool) -> None:
     predictions = read_predictions(learnat_data / "parity/spider_dev_dail_gpt4.json")
-    scores = evaluate_predictions(spider, "dev", predictions, pool)
-    assert scores.metrics["ex"]["all"] == pytest.approx(0.8346, abs=5e-5)
-    assert list(scores.metrics["ex"]) == ["all", "easy", "medium", "hard", "extra"]
-    interval = scores.intervals["ex"]["all"]
-    assert interval.low < 0.8346 < interval.high
+    scores = summarize(score_execution(spider, "dev", predictions, pool), spider)
+    assert scores["ex"]["all"] == pytest.approx(0.8346, abs=5e-5)
+    assert list(scores["ex"]) == ["all", "easy", "medium", "hard", "extra"]
+    low, high = scores["intervals"]["ex"]["all"]
+    assert low < 0.8346 < high
 
 
 def test_official_bird_figure(learnat_data: Path, pool: ExecutorPool) -> None:
@@ -180,6 +205,6 @@ def test_official_bird_figure(learnat_data: Path, pool: ExecutorPool) -> None:
     root = learnat_data / "bird/dev/dev_databases"
     bird = Folder(root, examples, "bird_set", ("simple", "moderate", "challenging"))
     predictions = read_predictions(learnat_data / "parity/bird_superhero_qwen7b.json")
-    scores = evaluate_predictions(bird, "dev", predictions, pool)
-    assert scores.questions["all"] == 129
-    assert scores.metrics["ex"]["all"] == pytest.approx(0.7907, abs=5e-5)
+    scores = summarize(score_execution(bird, "dev", predictions, pool), bird)
+    assert scores["questions"]["all"] == 129
+    assert scores["ex"]["all"] == pytest.approx(0.7907, abs=5e-5)

@@ -112,7 +112,7 @@ def test_two_files_are_compared(tmp_path: Path, spider: Path, capsys: pytest.Cap
     assert (found["ex"]["accuracy_a"], found["ex"]["accuracy_b"]) == (pytest.approx(1 / 3), 1.0)
     assert (found["em"]["only_a"], found["em"]["only_b"], found["em"]["p_value"]) == (0, 2, 0.5)
     out = capsys.readouterr().out
-    assert "exact McNemar p = 0.5 (2 gained, 0 lost)" in " ".join(out.split())
+    assert "exact McNemar p = 0.5 (2 gained, 0 lost); no difference shown (p ≥ 0.05)" in " ".join(out.split())
     assert "comparison ordered" in " ".join(out.split())
 
 

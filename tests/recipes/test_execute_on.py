@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,8 @@ from typing import Any
 
 import pytest
 from tests.sql import postgresql
+
+from learnat.benchmarks.files import fingerprint
 
 duckdb = pytest.importorskip("duckdb")
 psycopg = pytest.importorskip("psycopg")
@@ -71,10 +74,56 @@ BIRD = ("data=bird", "data.root=bird", "data.missing=schema", "predictions=predi
 def test_predictions_are_scored_on_duckdb_files(shop: Path) -> None:
     done = evaluate(shop, *BIRD, "execute_on=DB_ID.duckdb")
     assert done.returncode == 0, done.stderr
+    assert "the gold queries of" not in done.stdout
     found = metrics(shop)
     assert found["ex"]["all"] == 0.5
     assert found["provenance"]["execute_on"] == "DB_ID.duckdb"
     assert (found["provenance"]["failed"], found["provenance"]["gold_failed"]) == (1, 0)
+
+
+def test_figures_name_the_engine_and_the_content_that_they_were_made_on(shop: Path) -> None:
+    done = evaluate(shop, *BIRD, "execute_on=DB_ID.duckdb", "metrics=[soft_f1,em,r_ves]", "timing_iterations=1")
+    assert done.returncode == 0, done.stderr
+    engine, content = f"DuckDB {duckdb.__version__}", fingerprint([shop / "shop.duckdb"])
+    found = metrics(shop)["provenance"]
+    assert (found["engine"], found["database_hash"]) == (engine, content)
+    for name in ("ex", "soft_f1", "r_ves"):
+        assert (found["metrics"][name]["engine"], found["metrics"][name]["database_hash"]) == (engine, content)
+    # Exact match reads queries and the benchmark's schema.
+    assert found["metrics"]["em"]["engine"] is None and found["metrics"]["em"]["database_hash"] != content
+    page, latex = (shop / "run/table.md").read_text(), (shop / "run/table.tex").read_text()
+    for text in (page, latex):
+        # Tables of EX, Soft-F1 and R-VES, and that by features, once for each of these.
+        assert text.count(f"databases {content}; {engine};") == 6
+        assert text.count("nothing executed") == 2
+        assert "SQLite" not in text
+    assert json.loads((shop / "run/provenance.json").read_text())["packages"]["duckdb"] == duckdb.__version__
+
+
+def test_one_file_is_refused_for_several_databases(shop: Path) -> None:
+    for name in ("dev.json", "dev_tables.json"):
+        rows = json.loads((shop / "bird/dev" / name).read_text())
+        (shop / "bird/dev" / name).write_text(json.dumps([*rows, rows[0] | {"db_id": "books"}]))
+    write_predictions(shop, [*PREDICTED, "SELECT 1"])
+    done = evaluate(shop, *BIRD, "execute_on=shop.duckdb")
+    assert done.returncode == 2, done.stderr
+    assert "execute_on=shop.duckdb is one file, and the questions are about 2 databases (books, shop)" in done.stderr
+    assert "DB_ID.duckdb" in done.stderr and not (shop / "run/metrics.json").exists()
+    (shop / "books.duckdb").write_bytes((shop / "shop.duckdb").read_bytes())
+    done = evaluate(shop, *BIRD, "execute_on=DB_ID.duckdb")
+    assert done.returncode == 0, done.stderr
+    files = [shop / "books.duckdb", shop / "shop.duckdb"]
+    assert metrics(shop)["provenance"]["database_hash"] == fingerprint(files)
+
+
+def test_gold_queries_that_fail_are_told(shop: Path) -> None:
+    with duckdb.connect(str(shop / "shop.duckdb")) as connection:
+        connection.execute("DROP TABLE item")
+    done = evaluate(shop, *BIRD, "execute_on=DB_ID.duckdb")
+    assert done.returncode == 0, done.stderr
+    said = " ".join(done.stdout.split())
+    assert "dev: the gold queries of 3 of the 4 questions failed" in said
+    assert "question 0, on shop: Catalog Error: Table with name item does not exist!" in said
 
 
 @pytest.mark.parametrize(
@@ -129,3 +178,7 @@ def test_mini_devs_postgresql_wording_is_scored_on_a_server(tmp_path: Path, lear
     assert found["questions"]["all"] == 52
     assert found["ex"]["all"] == pytest.approx((52 - 13) / 52)
     assert (found["provenance"]["failed"], found["provenance"]["gold_failed"]) == (0, 0)
+    for of_one in (found["provenance"], *found["provenance"]["metrics"].values()):
+        assert re.fullmatch(r"PostgreSQL \d+(\.\d+)*", of_one["engine"])
+        assert of_one["database_hash"] == "not hashed"
+    assert "databases not hashed; PostgreSQL " in (tmp_path / "run/table.md").read_text()

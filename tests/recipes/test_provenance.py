@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import subprocess
+from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 
 from omegaconf import OmegaConf
@@ -29,6 +31,14 @@ def test_the_revision_says_whether_the_checkout_was_changed(tmp_path: Path) -> N
 
 def test_outside_of_a_checkout_there_is_no_revision(tmp_path: Path) -> None:
     assert git_revision(tmp_path) is None
+
+
+def test_the_packages_that_talk_to_engines_and_servers_are_recorded() -> None:
+    found = provenance(OmegaConf.create({}))["packages"]
+    for name in ("duckdb", "psycopg", "openai", "scikit-learn"):
+        if find_spec(name.replace("scikit-learn", "sklearn")) is not None:
+            assert found[name] == metadata.version(name)
+    assert "scikit-learn" in found
 
 
 def test_the_config_is_recorded_resolved_beside_what_the_recipe_adds() -> None:

@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 from learnat.benchmarks.types import Benchmark, Example
 from learnat.evaluation.metric import LEARNAT, Measured
 from learnat.evaluation.run import Progress, ScoringRun, silent
-from learnat.evaluation.scores import Scores, Verdict
+from learnat.evaluation.scores import Verdict
 from learnat.evaluation.summary import make_scores
 from learnat.sql.execution import ExecutorPool, Result
 from learnat.sql.gold_results import GoldResults
@@ -97,34 +97,14 @@ def summarize(
 ) -> dict[str, Any]:
     """The verdicts of one split as metrics.json has them (``Scores.as_dict``): ``{"ex": {"all": …, "easy": …}, …}``.
 
+    Levels without a question are left out.
+
     Raises:
         LearnatError: there is no verdict to make a score of, or they come from several splits.
     """
-    return execution_scores(verdicts, benchmark, timeout_s, schema_given).as_dict()
-
-
-def execution_scores(
-    verdicts: Sequence[Verdict],
-    benchmark: Benchmark,
-    timeout_s: float = 30.0,
-    schema_given: str = "unknown",
-) -> Scores:
-    """``summarize`` as a ``Scores`` object. Levels without a question are left out."""
     metric = ExecutionAccuracy()
-    return make_scores([(metric, measured(verdicts, benchmark))], verdicts, benchmark, timeout_s, schema_given)
-
-
-def evaluate_predictions(
-    benchmark: Benchmark,
-    split: str,
-    predictions: Mapping[int, str],
-    pool: ExecutorPool,
-    timeout_s: float = 30.0,
-    schema_given: str = "unknown",
-) -> Scores:
-    """Scores of anyone's predictions: ``score_execution`` and ``execution_scores`` in one."""
-    verdicts = score_execution(benchmark, split, predictions, pool, timeout_s)
-    return execution_scores(verdicts, benchmark, timeout_s, schema_given)
+    values = measured(verdicts, benchmark)
+    return make_scores([(metric, values)], verdicts, benchmark, timeout_s, schema_given).as_dict()
 
 
 def _verdict(mode: str, example: Example, prediction: str, gold: Result, predicted: Result) -> Verdict:

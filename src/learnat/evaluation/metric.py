@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from learnat import __version__
 from learnat.evaluation.run import ScoringRun
@@ -16,9 +16,10 @@ LEARNAT = f"learnat {__version__}"
 class Measured:
     """A metric's values, one per question in the run's order; None where it does not apply.
 
-    ``comparison`` is how results or queries were compared, ``database_hash`` of what they ran on, ``timed_out`` the
-    questions that met the time limit, ``truncated`` those of which a cap hid what the metric needs (they count as
-    wrong), ``gold_failed`` those whose gold query could not be used.
+    ``comparison`` is how results or queries were compared, ``database_hash`` of the benchmark's files that it is about,
+    ``timed_out`` the questions that met the time limit, ``truncated`` those of which a cap hid what the metric needs
+    (they count as wrong), ``gold_failed`` those whose gold query could not be used. ``executes`` says what ran: the
+    run's queries, wherever they run (``run``); queries on SQLite files always (``sqlite``); or ``nothing``.
     """
 
     values: tuple[float | None, ...]
@@ -27,6 +28,7 @@ class Measured:
     timed_out: int = 0
     truncated: int = 0
     gold_failed: int = 0
+    executes: Literal["run", "sqlite", "nothing"] = "run"
 
     @property
     def scored(self) -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from learnat.benchmarks.types import Benchmark, Example
 from learnat.errors import LearnatError
+from learnat.evaluation.executed_on import ExecutedOn, addresses_on, executed_on
 from learnat.evaluation.predictions import check_predictions
 from learnat.sql.execution import Address, ExecutorPool, Query, Result, check_database, check_sqlite
 from learnat.sql.gold_results import GoldResults
@@ -83,15 +84,23 @@ class ScoringRun:
         """Where the queries on each database run.
 
         Raises:
-            LearnatError: a database has no file, or cannot be read.
+            LearnatError: a database has no file, or cannot be read; ``execute_on`` is one file for several databases.
         """
         db_ids = sorted({example.db_id for example in self.examples})
         if self.execute_on is None:
             return {db_id: self._database_file(db_id) for db_id in db_ids}
-        found: dict[str, Address] = {db_id: self.execute_on.replace("DB_ID", db_id) for db_id in db_ids}
+        found = addresses_on(self.execute_on, db_ids)
         for address in set(found.values()):
             check_database(address)
         return found
+
+    def executed_on(self) -> ExecutedOn | None:
+        """What the queries run on; None: the benchmark's SQLite files.
+
+        Raises:
+            LearnatError: as ``addresses``.
+        """
+        return None if self.execute_on is None else executed_on(self.execute_on, self.addresses().values(), self.pool)
 
     def _database_file(self, db_id: str) -> Path:
         path = self.benchmark.database(db_id).path

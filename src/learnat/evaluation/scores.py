@@ -11,10 +11,10 @@ from typing import Any
 class Verdict:
     """Whether one prediction is right.
 
-    ``executed``: the prediction ran to its end. ``error`` is the prediction's, ``gold_error`` the gold query's (the
-    question then counts as wrong, and is counted in the provenance). ``truncated``: one of the two results was cut by
-    a cap and has no digest, so that they could not be compared and the prediction counts as wrong. ``seconds`` is the
-    prediction's time.
+    ``executed``: the prediction ran to its end. ``timed_out``: it or gold met the time limit. ``error`` is the
+    prediction's, ``gold_error`` the gold query's (the question then counts as wrong, and is counted in the provenance).
+    ``truncated``: one of the two results was cut by a cap and has no digest, so that they could not be compared and the
+    prediction counts as wrong. ``seconds`` is the prediction's time.
     """
 
     index: int
@@ -37,12 +37,13 @@ class MetricProvenance:
     """What one metric's figures must be read with.
 
     ``questions`` were scored by it, ``not_scored`` are those that it does not apply to. ``timed_out``, ``truncated``
-    (a cap hid what the metric needs) and ``gold_failed`` count questions. ``database_hash`` names what it ran on, which
-    differs between metrics.
+    (a cap hid what the metric needs) and ``gold_failed`` count questions. ``engine`` (name and version) and
+    ``database_hash`` name what it ran on, which differs between metrics; ``engine`` is None where nothing was executed.
     """
 
     evaluator: str
     comparison: str
+    engine: str | None
     database_hash: str
     questions: int
     not_scored: int
@@ -55,10 +56,12 @@ class MetricProvenance:
 class Provenance:
     """What a figure must be read with.
 
-    ``database_hash``: ``Benchmark.fingerprint`` of the split, its questions and databases. ``questions`` were scored,
-    ``skipped`` left out for want of their database. ``failed`` predictions did not run (``timed_out`` among them).
+    ``engine``: what ran queries, by name and version. ``database_hash``: ``Benchmark.fingerprint`` of the split, its
+    questions and databases, or what ``ExecutedOn`` says. ``questions`` were scored, ``skipped`` left out for want of
+    their database. ``failed`` predictions did not run, ``gold_failed`` gold queries; of ``timed_out`` questions one
+    of the two met the time limit, and is counted there, too.
     ``schema_given``: what the model saw of the schema (``full``, ``gold``, …), or ``unknown`` for others' predictions.
-    ``execute_on``: what was executed on instead of the SQLite files that ``database_hash`` names; None: on those.
+    ``execute_on``: what was executed on instead of the benchmark's SQLite files; None: on those.
     The counts are those of the plain execution behind EX; ``metrics`` has each metric's own.
     """
 
@@ -67,7 +70,7 @@ class Provenance:
     split: str
     ex_mode: str
     database_hash: str
-    sqlite_version: str
+    engine: str
     timeout_s: float
     questions: int
     skipped: int
@@ -87,16 +90,20 @@ class Interval:
     low: float
     high: float
 
-    def as_list(self) -> list[float]:
-        return [self.low, self.high]
+
+def _as_list(interval: Interval | None) -> list[float] | None:
+    return None if interval is None else [interval.low, interval.high]
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A mean, its interval, and the number of questions behind it."""
+    """A mean, its interval, and the number of questions behind it.
+
+    ``interval`` is None where all values are the same and no share of 0 or 1: nothing is then known of how sure it is.
+    """
 
     value: float
-    interval: Interval
+    interval: Interval | None
     questions: int
 
 
@@ -110,18 +117,21 @@ class Scores:
     """
 
     metrics: Mapping[str, Mapping[str, float]]
-    intervals: Mapping[str, Mapping[str, Interval]]
+    intervals: Mapping[str, Mapping[str, Interval | None]]
     scored: Mapping[str, Mapping[str, int]]
     questions: Mapping[str, int]
     features: Mapping[str, Mapping[str, Figure]]
     provenance: Provenance
 
     def as_dict(self) -> dict[str, Any]:
-        """The form of metrics.json: one key a metric, then intervals, scored, questions, features, provenance."""
+        """The form of metrics.json: one key a metric, then intervals, scored, questions, features, provenance.
+
+        An interval is ``[low, high]``, or None where there is none (``Figure``).
+        """
         return {
             **{metric: dict(by_level) for metric, by_level in self.metrics.items()},
             "intervals": {
-                metric: {level: interval.as_list() for level, interval in by_level.items()}
+                metric: {level: _as_list(interval) for level, interval in by_level.items()}
                 for metric, by_level in self.intervals.items()
             },
             "scored": {metric: dict(by_level) for metric, by_level in self.scored.items()},
@@ -130,7 +140,7 @@ class Scores:
                 feature: {
                     metric: {
                         "value": figure.value,
-                        "interval": figure.interval.as_list(),
+                        "interval": _as_list(figure.interval),
                         "questions": figure.questions,
                     }
                     for metric, figure in by_metric.items()

@@ -2,8 +2,10 @@
 
 Intervals are 95 % percentile bootstraps over questions with a fixed seed, so that a figure always has the same one.
 Where all values are the same 0 or 1, a bootstrap has nothing to vary and would claim certainty: Wilson's interval of a
-share stands in there. Where two runs differ on all questions by as much, there is no interval of their difference, and
-the test alone decides; where they differ on none, how many can differ at most is all that is known.
+share stands in there; where all are the same otherwise, as an efficiency score's may be, there is no interval. Where
+two runs differ on all questions by as much, there is none of their difference; where they differ on none, how many can
+differ at most is all that is known. Whether two runs differ is said by one paired test, at the level of 5 %; what it
+does not show is called just that, never equal.
 """
 
 from __future__ import annotations
@@ -17,6 +19,8 @@ import numpy as np
 from learnat.errors import LearnatError
 from learnat.evaluation.scores import Interval, Verdict
 
+LEVEL = 0.05
+"""Two runs differ where the paired test's p-value is below."""
 Z_95 = 1.959963984540054
 RESAMPLES = 10_000
 _CHUNK = 1_000
@@ -45,21 +49,25 @@ class PairedComparison:
     differing_at_most: float | None = None
 
     @property
-    def b_no_worse(self) -> bool | None:
-        """B is not significantly below A: the interval of the difference reaches 0 or lies above it.
+    def differs(self) -> bool:
+        """Whether the test shows, at the level of 5 %, that the runs differ.
 
-        Where there is no interval, the test decides, if it can at the level of 5 %; None: nothing was shown.
+        The test alone decides. The interval is shown for the size of a difference: of a few differing questions it is
+        too narrow, and that it holds 0 does not show that the runs are equal.
         """
-        if self.interval is not None:
-            return self.interval.high >= 0.0
-        return self.difference > 0 if self.p_value < 0.05 else None
+        return self.p_value < LEVEL
 
     def verdict(self, a: str, b: str) -> str:
-        """``b_no_worse`` in words, for runs called ``a`` and ``b``; empty where there is none."""
-        if self.b_no_worse is None:
+        """``differs`` in words, for runs called ``a`` and ``b``; empty where no question differs, as the text says."""
+        if self.differing_at_most is not None:
             return ""
-        by = "within the 95 % interval" if self.interval is not None else "at the level of 5 %"
-        return f"{b} is {'no worse' if self.b_no_worse else 'WORSE'} than {a} {by}"
+        if not self.differs:
+            return f"no difference shown (p ≥ {LEVEL})"
+        return f"{b} is {'better' if self.difference > 0 else 'worse'} than {a} (p < {LEVEL})"
+
+    def told(self, a: str, b: str) -> str:
+        """One line: the runs, what was measured, and the verdict."""
+        return "; ".join(filter(None, [f"{a} → {b}: {self}", self.verdict(a, b)]))
 
     def __str__(self) -> str:
         means = f"{self.accuracy_a:.3f} → {self.accuracy_b:.3f} on {self.questions} questions: "
@@ -78,13 +86,16 @@ class PairedComparison:
 
 def bootstrap_interval(
     values: Sequence[float], resamples: int = RESAMPLES, seed: int = 0, is_share: bool = True
-) -> Interval:
+) -> Interval | None:
     """The 95 % percentile interval of the mean: questions are drawn with replacement.
 
-    For a share, where all values are 0 or all are 1, the Wilson interval instead.
+    For a share, where all values are 0 or all are 1, the Wilson interval instead. None where all values are the same
+    otherwise: a bootstrap would give an interval of no width.
     """
     if is_share and len(set(values)) == 1 and values[0] in (0.0, 1.0):
         return wilson_interval(int(sum(values)), len(values))
+    if not _vary(values):
+        return None
     return _quantiles(_resampled_means(values, resamples, seed))
 
 
@@ -124,6 +135,11 @@ def mcnemar(only_a: int, only_b: int) -> float:
 def bootstrap_difference(a: Sequence[float], b: Sequence[float], resamples: int = RESAMPLES, seed: int = 0) -> Interval:
     """95 % percentile interval of mean(b) - mean(a): questions are drawn with replacement, both answers together."""
     return _quantiles(_resampled_means([float(y) - float(x) for x, y in zip(a, b, strict=True)], resamples, seed))
+
+
+def _vary(values: Sequence[float]) -> bool:
+    """Whether a bootstrap has anything to vary; rounding is nothing."""
+    return max(values) - min(values) > 1e-12
 
 
 def _resampled_means(values: Sequence[float], resamples: int, seed: int) -> np.ndarray:
@@ -187,13 +203,12 @@ def compare_values(a: Mapping[str, float], b: Mapping[str, float], seed: int = 0
     only_b = sum(y > x for x, y in zip(first, second, strict=True))
     verdicts = {0.0, 1.0}.issuperset([*first, *second])
     differences = [y - x for x, y in zip(first, second, strict=True)]
-    varied = len(set(differences)) > 1
     return PairedComparison(
         questions=len(first),
         accuracy_a=sum(first) / len(first),
         accuracy_b=sum(second) / len(first),
         difference=sum(differences) / len(first),
-        interval=bootstrap_difference(first, second, seed=seed) if varied else None,
+        interval=bootstrap_difference(first, second, seed=seed) if _vary(differences) else None,
         p_value=mcnemar(only_a, only_b) if verdicts else permutation_test(differences, seed=seed),
         test="exact McNemar" if verdicts else "sign-flip permutation",
         only_a=only_a,

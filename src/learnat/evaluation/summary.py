@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Mapping, Sequence
 
 from learnat.benchmarks.types import Benchmark
 from learnat.errors import LearnatError
+from learnat.evaluation.executed_on import SQLITE, ExecutedOn
 from learnat.evaluation.metric import LEARNAT, Measured, Metric, mean
 from learnat.evaluation.scores import Figure, MetricProvenance, Provenance, Scores, Verdict
 from learnat.evaluation.significance import bootstrap_interval
-from learnat.sql.addresses import shown_address
 from learnat.sql.features import query_features
 
 Groups = Mapping[str, Sequence[int]]
@@ -23,12 +22,12 @@ def make_scores(
     benchmark: Benchmark,
     timeout_s: float,
     schema_given: str,
-    execute_on: str | None = None,
+    executed_on: ExecutedOn | None = None,
 ) -> Scores:
     """The figures of ``metrics``, whose values stand in the order of ``verdicts``.
 
-    A group in which a metric scored no question has no figure of it. ``execute_on``: what was executed on instead of
-    the benchmark's SQLite files (``ScoringRun``).
+    A group in which a metric scored no question has no figure of it. ``executed_on``: what was executed on instead of
+    the benchmark's SQLite files (``ScoringRun.executed_on``).
 
     Raises:
         LearnatError: there is no verdict, or they come from several splits.
@@ -54,7 +53,7 @@ def make_scores(
             }
             for feature, group in features.items()
         },
-        provenance=_provenance(metrics, verdicts, benchmark, timeout_s, schema_given, execute_on),
+        provenance=_provenance(metrics, verdicts, benchmark, timeout_s, schema_given, executed_on),
     )
 
 
@@ -92,7 +91,7 @@ def _provenance(
     benchmark: Benchmark,
     timeout_s: float,
     schema_given: str,
-    execute_on: str | None,
+    executed_on: ExecutedOn | None,
 ) -> Provenance:
     split = verdicts[0].split
     ex_mode = next((measured.comparison for metric, measured in metrics if metric.name == "ex"), benchmark.ex_mode)
@@ -101,8 +100,8 @@ def _provenance(
         benchmark=benchmark.name,
         split=split,
         ex_mode=ex_mode,
-        database_hash=benchmark.fingerprint(split),
-        sqlite_version=sqlite3.sqlite_version,
+        engine=SQLITE if executed_on is None else executed_on.engine,
+        database_hash=benchmark.fingerprint(split) if executed_on is None else executed_on.database_hash,
         timeout_s=timeout_s,
         questions=len(verdicts),
         skipped=benchmark.skipped(split),
@@ -111,18 +110,22 @@ def _provenance(
         truncated=sum(verdict.truncated for verdict in verdicts),
         gold_failed=sum(verdict.gold_error is not None for verdict in verdicts),
         schema_given=schema_given,
-        execute_on=None if execute_on is None else shown_address(execute_on),
-        metrics={
-            metric.name: MetricProvenance(
-                evaluator=metric.evaluator,
-                comparison=measured.comparison,
-                database_hash=measured.database_hash,
-                questions=measured.scored,
-                not_scored=len(measured.values) - measured.scored,
-                timed_out=measured.timed_out,
-                truncated=measured.truncated,
-                gold_failed=measured.gold_failed,
-            )
-            for metric, measured in metrics
-        },
+        execute_on=None if executed_on is None else executed_on.address,
+        metrics={metric.name: _of_metric(metric, measured, executed_on) for metric, measured in metrics},
+    )
+
+
+def _of_metric(metric: Metric, measured: Measured, executed_on: ExecutedOn | None) -> MetricProvenance:
+    elsewhere = executed_on if measured.executes == "run" else None
+    own = None if measured.executes == "nothing" else SQLITE
+    return MetricProvenance(
+        evaluator=metric.evaluator,
+        comparison=measured.comparison,
+        engine=own if elsewhere is None else elsewhere.engine,
+        database_hash=measured.database_hash if elsewhere is None else elsewhere.database_hash,
+        questions=measured.scored,
+        not_scored=len(measured.values) - measured.scored,
+        timed_out=measured.timed_out,
+        truncated=measured.truncated,
+        gold_failed=measured.gold_failed,
     )

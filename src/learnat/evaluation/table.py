@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich.table import Table
-
-from learnat.evaluation.formats import Rows, to_latex, to_markdown, to_terminal
+from learnat.evaluation.formats import Rows
 from learnat.evaluation.registry import NOT_SHARES, TITLES
 
 Metrics = Mapping[str, Mapping[str, Mapping[str, Any]]]
 """``{stage: {split: scores}}``, as train.py writes it to metrics.json; ``scores`` is ``Scores.as_dict()``."""
 
 NOT_METRICS = {"intervals", "scored", "questions", "features", "provenance"}
-_SHARED_NOTES = (("sqlite_version", "SQLite"), ("schema_given", "schema given:"))
+_SAID = (
+    ("comparison", "comparison"),
+    ("database_hash", "databases"),
+    ("engine", ""),
+    ("schema_given", "schema given:"),
+    ("evaluator", "evaluator:"),
+)
 _COUNTS = (
     ("skipped", "skipped"),
     ("failed", "did not run"),
@@ -53,10 +57,11 @@ def rows(metrics: Metrics, metric: str = "ex", title: str | None = None) -> Rows
     )
 
 
-def feature_rows(scores: Mapping[str, Any]) -> Rows:
-    """One split's figures, times 100, by what the gold query uses: one column a metric.
+def feature_rows(scores: Mapping[str, Any], of: str = "") -> Rows:
+    """One split's figures, times 100, by what the gold query uses: one column a metric; ``of`` says in the title whose.
 
-    The column ``n`` is how many questions there are of a feature; a figure of fewer says of how many.
+    The note holds what each metric's own table says, so that this one may be copied alone. The column ``n`` is how
+    many questions there are of a feature; a figure of fewer says of how many.
     """
     names = list(dict.fromkeys(name for by_metric in scores["features"].values() for name in by_metric))
     lines = []
@@ -64,28 +69,21 @@ def feature_rows(scores: Mapping[str, Any]) -> Rows:
         questions = max((figure["questions"] for figure in by_metric.values()), default=0)
         lines.append((feature, str(questions), *(_feature_cell(by_metric.get(name), questions) for name in names)))
     return Rows(
-        title="By what the gold query uses, × 100",
+        title="By what the gold query uses, × 100" + (f": {of}" if of else ""),
         columns=("feature", "n", *map(_title, names)),
         rows=tuple(lines),
-        note="n: questions, each in every row that applies to it; beside a figure, where its metric scored fewer. In "
-        "brackets: 95 % intervals.",
+        note=" ".join(
+            filter(
+                None,
+                (
+                    "n: questions, each in every row that applies to it; beside a figure, where its metric scored "
+                    "fewer. In brackets: 95 % intervals.",
+                    _note_of_several(scores, names),
+                ),
+            )
+        ),
         labels=1,
     )
-
-
-def score_table(metrics: Metrics, metric: str = "ex", title: str | None = None) -> Table:
-    """``rows`` for a terminal."""
-    return to_terminal(rows(metrics, metric, title))
-
-
-def score_markdown(metrics: Metrics, metric: str = "ex") -> str:
-    """``rows`` as Markdown text, ending with a newline."""
-    return to_markdown(rows(metrics, metric))
-
-
-def score_latex(metrics: Metrics, metric: str = "ex", title: str | None = None) -> str:
-    """``rows`` as LaTeX text, ending with a newline."""
-    return to_latex(rows(metrics, metric, title))
 
 
 def metric_names(metrics: Metrics) -> list[str]:
@@ -134,15 +132,27 @@ def _figure(value: float | None, interval: Sequence[float] | None, n: int | None
     return shown if n is None else f"{shown} (n {n})"
 
 
+def _note_of_several(scores: Mapping[str, Any], metrics: Sequence[str]) -> str:
+    """What is said of all ``metrics`` once, then what each alone says."""
+    parts = {metric: _parts([scores], metric) for metric in metrics}
+    shared = [part for part in next(iter(parts.values()), []) if all(part in of_one for of_one in parts.values())]
+    own = {metric: [part for part in of_one if part not in shared] for metric, of_one in parts.items()}
+    sentences = ["; ".join(shared), *(f"{_title(metric)}: {'; '.join(said)}" for metric, said in own.items() if said)]
+    return ". ".join(filter(None, sentences))
+
+
 def _note(scores: Sequence[Mapping[str, Any]], metric: str) -> str:
-    """Evaluator, comparison mode, databases, SQLite, demonstrations, and counts of what is no plain verdict."""
+    return "; ".join(_parts(scores, metric))
+
+
+def _parts(scores: Sequence[Mapping[str, Any]], metric: str) -> list[str]:
+    """Evaluator, comparison mode, databases, engine, demonstrations, and counts of what is no plain verdict."""
     found = [_provenance(of_split["provenance"], metric) for of_split in scores if "provenance" in of_split]
     if not found:
-        return ""
-    shown = (("comparison", "comparison"), ("database_hash", "databases"), *_SHARED_NOTES, ("evaluator", "evaluator:"))
+        return []
     parts = [
-        f"{label} {', '.join(dict.fromkeys(str(provenance[key]) for provenance in found))}"
-        for key, label in shown
+        f"{label} {', '.join(dict.fromkeys(_said(provenance[key]) for provenance in found))}".strip()
+        for key, label in _SAID
         if all(key in provenance for provenance in found)
     ]
     solved = [provenance["demonstrations"] for provenance in found if provenance.get("demonstrations") is not None]
@@ -154,7 +164,12 @@ def _note(scores: Sequence[Mapping[str, Any]], metric: str) -> str:
         counts = [provenance.get(key, 0) for provenance in found]
         if any(counts) or key in _ALWAYS_SAID:
             parts.append(f"{label} {counts[0] if len(set(counts)) == 1 else '/'.join(map(str, counts))}")
-    return "; ".join(parts)
+    return parts
+
+
+def _said(value: object) -> str:
+    """An engine is None where there was nothing for it to do."""
+    return "nothing executed" if value is None else str(value)
 
 
 def _provenance(of_split: Mapping[str, Any], metric: str) -> Mapping[str, Any]:

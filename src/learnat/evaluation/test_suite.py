@@ -153,4 +153,5 @@ def _measured(run: ScoringRun, golds: Golds, suites: Mapping[str, Sequence[Path]
         timed_out=timed_out,
         truncated=truncated,
         gold_failed=gold_failed,
+        executes="sqlite",
     )

@@ -21,7 +21,7 @@ from learnat.inference.engines.base import Engine, EngineSettings
 from learnat.inference.strategy import Strategy
 from learnat.inference.streaming import Streamed, answer_question
 from learnat.recipes.provenance import write_provenance
-from learnat.recipes.scoring import write_json
+from learnat.recipes.results import write_json
 from learnat.reporting.asked import Answered, StepPrinter, agreement_table, print_answer
 from learnat.sql.execution import Executor, ExecutorPool, Result
 from learnat.synthesis.checks import check_count

@@ -24,9 +24,11 @@ from learnat.inference.answers import Answer, answer_of_sql, answer_split, askin
 from learnat.inference.candidates import CandidateRunner
 from learnat.inference.strategy import Strategy
 from learnat.recipes.engines import open_engine
+from learnat.recipes.gold_failures import tell_gold_failures
 from learnat.recipes.measuring import Measuring, compare_scored, report
+from learnat.recipes.progress import progress_bar
 from learnat.recipes.provenance import changed_settings, keep_settings, write_provenance
-from learnat.recipes.scoring import prediction_rows, progress_bar, write_json, write_jsonl
+from learnat.recipes.results import prediction_rows, write_scores
 from learnat.sql.addresses import engine_of, shown_address
 from learnat.sql.execution import ExecutorPool
 
@@ -72,19 +74,19 @@ def evaluate(cfg: DictConfig) -> None:
     with ExecutorPool(cfg.workers, cfg.executor.timeout_s, cfg.executor.max_rows) as pool:
         scored = measuring.score(answers, pool)
         before = None if others is None else measuring.score(others, pool)
+    tell_gold_failures(scored.verdicts)
     if cfg.predictions is not None:
         _tell_failures(stage, scored.verdicts)
     schema_given = strategy.schema.name if strategy is not None else "unknown"
     scores = make_scores(
-        scored.measured, scored.verdicts, benchmark, cfg.executor.timeout_s, schema_given, cfg.execute_on
+        scored.measured, scored.verdicts, benchmark, cfg.executor.timeout_s, schema_given, scored.executed_on
     ).as_dict()
     if strategy is not None:
         scores["provenance"] |= asking_record(answers, strategy, benchmark, split)
     # Not before there are scores: what was refused above is a mistake, and no run to keep to.
     keep_settings(folder, cfg, FIXED, **known)
     lines = prediction_rows(benchmark, split, stage, answers, scored.verdicts, scored.values())
-    write_jsonl(folder / "predictions.jsonl", lines)
-    write_json(folder / "metrics.json", scores)
+    write_scores(folder, lines, scores)
     comparison = {} if before is None else compare_scored(before, scored)
     report(folder, stage, split, scores, comparison, compared_with, console)
 

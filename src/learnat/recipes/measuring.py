@@ -11,8 +11,8 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from learnat.benchmarks.types import Benchmark
+from learnat.evaluation.executed_on import ExecutedOn, addresses_on
 from learnat.evaluation.execution_accuracy import ExecutionAccuracy
-from learnat.evaluation.formats import to_latex, to_markdown, to_terminal
 from learnat.evaluation.metric import Measured, Metric
 from learnat.evaluation.registry import TITLES, make_metrics
 from learnat.evaluation.run import ScoringRun
@@ -20,17 +20,22 @@ from learnat.evaluation.scores import Verdict
 from learnat.evaluation.significance import PairedComparison, compare_values
 from learnat.evaluation.table import feature_rows, metric_names, rows
 from learnat.inference.answers import Answer
-from learnat.recipes.scoring import progress_bar, write_json
+from learnat.recipes.progress import progress_bar
+from learnat.recipes.results import show_tables, write_json
 from learnat.sql.execution import ExecutorPool
 from learnat.sql.gold_results import GoldResults
 
 
 @dataclass(frozen=True)
 class Scored:
-    """What was measured of one set of answers. Verdicts and values stand in the order of the split."""
+    """What was measured of one set of answers. Verdicts and values stand in the order of the split.
+
+    ``executed_on``: as ``ScoringRun.executed_on`` gives it.
+    """
 
     verdicts: Sequence[Verdict]
     measured: Sequence[tuple[Metric, Measured]]
+    executed_on: ExecutedOn | None
 
     def values(self) -> dict[str, tuple[float | None, ...]]:
         """By metric, one value per question."""
@@ -43,7 +48,8 @@ class Measuring:
     Execution accuracy is always among them: predictions.jsonl says of every prediction whether it runs and is right.
 
     Raises:
-        LearnatError: ``metrics``, ``ex_mode`` or ``timing_iterations`` name what there is not.
+        LearnatError: ``metrics``, ``ex_mode`` or ``timing_iterations`` name what there is not; ``execute_on`` is one
+            file for several databases.
     """
 
     def __init__(self, cfg: DictConfig, benchmark: Benchmark, console: Console) -> None:
@@ -57,6 +63,9 @@ class Measuring:
         self._timeout_s = cfg.executor.timeout_s
         self._cache_dir = Path(cfg.cache_dir)
         self._execute_on = cfg.execute_on
+        if cfg.execute_on is not None:
+            # Now, and not when a model has answered everything.
+            addresses_on(cfg.execute_on, {example.db_id for example in benchmark.examples(self._split)})
         self._console = console
 
     def score(self, answers: Sequence[Answer], pool: ExecutorPool) -> Scored:
@@ -71,7 +80,8 @@ class Measuring:
             gold_results=GoldResults(pool, self._cache_dir),
             execute_on=self._execute_on,
         )
-        return Scored(self._ex.verdicts(run), [(metric, metric.measure(run)) for metric in self._metrics])
+        measured = [(metric, metric.measure(run)) for metric in self._metrics]
+        return Scored(self._ex.verdicts(run), measured, run.executed_on())
 
 
 def compare_scored(before: Scored, after: Scored) -> dict[str, PairedComparison]:
@@ -98,18 +108,11 @@ def report(
     compared_with: str | None,
     console: Console,
 ) -> None:
-    """Print what was measured; write table.md, table.tex and, where there is a comparison, comparison.json."""
+    """Print and write what was measured (``show_tables``) and, where there is a comparison, comparison.json."""
     metrics = {stage: {split: scores}}
-    tables = [*(rows(metrics, name) for name in metric_names(metrics)), feature_rows(scores)]
-    lines = [f"{TITLES[name]}, {compared_with} → {stage}: {paired}" for name, paired in comparison.items()]
-    for table in tables:
-        console.print(to_terminal(table))
-    for line in lines:
-        console.print(line, soft_wrap=True, markup=False)
-    page = [f"## {table.title}\n\n{to_markdown(table)}" for table in tables]
-    page += ["## Comparison\n\n" + "".join(f"- {line}\n" for line in lines)] if lines else []
-    (folder / "table.md").write_text("\n".join(page), encoding="utf-8")
-    (folder / "table.tex").write_text("\n".join(map(to_latex, tables)), encoding="utf-8")
+    tables = [*(rows(metrics, name) for name in metric_names(metrics)), feature_rows(scores, f"{stage}, {split}")]
+    lines = [f"{TITLES[name]}, {paired.told(str(compared_with), stage)}" for name, paired in comparison.items()]
+    show_tables(folder, tables, lines, console)
     # Left by an earlier run, it would be of other scores.
     (folder / "comparison.json").unlink(missing_ok=True)
     if comparison:

@@ -20,11 +20,15 @@ from learnat.errors import LearnatError
 
 PACKAGES = (
     "bitsandbytes",
+    "duckdb",
     "hydra-core",
     "lightning",
     "numpy",
     "omegaconf",
+    "openai",
     "peft",
+    "psycopg",
+    "scikit-learn",
     "sqlglot",
     "tokenizers",
     "torch",

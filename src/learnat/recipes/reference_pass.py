@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 from torch import Tensor
 
-from learnat.recipes.scoring import progress_bar
+from learnat.recipes.progress import progress_bar
 from learnat.training import ranks
 from learnat.training.attention import ATTENTION_NAME
 from learnat.training.datamodule import DecompositionDataModule

@@ -7,7 +7,7 @@ goes on where it stopped.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -19,13 +19,14 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from learnat.benchmarks.types import Benchmark
+from learnat.errors import LearnatError
 from learnat.inference.strategy import Strategy
 from learnat.recipes.devices import check_devices
 from learnat.recipes.engines import own_engine
 from learnat.recipes.given_trees import check_trees, trees_record
 from learnat.recipes.on_policy import held_out, is_on_policy, on_policy_source, without_held_out
 from learnat.recipes.provenance import keep_settings, write_provenance
-from learnat.recipes.scoring import Scorer, split_names
+from learnat.recipes.scoring import Scorer
 from learnat.recipes.stage_training import run_stage
 from learnat.recipes.stages import Source, stages_of
 from learnat.recipes.start_checks import check_start
@@ -100,6 +101,17 @@ def train(cfg: DictConfig) -> None:
     command = ask_command(folder / "checkpoints" / stages[-1].name, benchmark, cfg.data.eval_splits)
     if command is not None:
         console.print(f"Ask it something: {command}", markup=False, highlight=False)
+
+
+def split_names(given: object) -> list[str]:
+    """``data.eval_splits`` as a list; one split may be named without brackets.
+
+    Raises ``LearnatError`` for what are no names.
+    """
+    names = [given] if isinstance(given, str) else given
+    if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
+        raise LearnatError(f"data.eval_splits={given} must be names of splits, as in data.eval_splits=[dev].")
+    return list(names)
 
 
 def _searched(cfg: DictConfig, given: Path | None, benchmark: Benchmark) -> Source:

@@ -46,13 +46,8 @@ class ExactMatch:
             comparison="clauses without values",
             database_hash=run.benchmark.fingerprint(run.split),
             gold_failed=sum(value is None for value in values),
+            executes="nothing",
         )
-
-
-def exact_match(predicted: str, gold: str, database: Database) -> bool | None:
-    """Whether ``predicted`` matches ``gold`` exactly; None where ``gold`` is outside Spider's subset."""
-    value = _value(predicted, gold, _names(database))
-    return None if value is None else bool(value)
 
 
 def _names(database: Database) -> _Names:
