@@ -24,9 +24,10 @@ LOCK_WAIT_S = 0.5
 """Seconds to wait for another program's lock."""
 
 # SQLITE_LIMIT_* category -> cap. Numbers, since sqlite3 names them only from Python 3.11 on.
+LENGTH, SQL_LENGTH = 0, 1
 LIMITS = {
-    0: 16 * 2**20,  # LENGTH: bytes of one string, blob or row; stops zeroblob, randomblob and printf bombs
-    1: 256 * 2**10,  # SQL_LENGTH: bytes of one statement
+    LENGTH: 16 * 2**20,  # bytes of one string, blob or row; stops zeroblob, randomblob and printf bombs
+    SQL_LENGTH: 256 * 2**10,  # bytes of one statement
     3: 1_000,  # EXPR_DEPTH
     4: 500,  # COMPOUND_SELECT
     5: 5_000_000,  # VDBE_OP
@@ -75,6 +76,13 @@ ACTION_NAMES = {
 }
 
 
+def _text(raw: bytes) -> str:
+    """``raw`` without what is no UTF-8, as the official Spider evaluator reads text."""
+    if len(raw) > LIMITS[LENGTH]:
+        raise sqlite3.DataError("string or blob too big")
+    return raw.decode("utf-8", "ignore")
+
+
 class SqliteDatabase(OpenDatabase):
     """One read-only connection with its guards."""
 
@@ -90,11 +98,10 @@ class SqliteDatabase(OpenDatabase):
             check_same_thread=False,
         )
         self._connection = connection
-        # errors="ignore", as the official Spider evaluator reads text.
-        connection.text_factory = lambda raw: raw.decode("utf-8", "ignore")
+        connection.text_factory = _text
         for pragma in ("query_only=ON", "temp_store=MEMORY", f"hard_heap_limit={memory_bytes // 2}"):
             connection.execute(f"PRAGMA {pragma}").close()
-        if hasattr(connection, "setlimit"):
+        if hasattr(connection, "setlimit"):  # Python 3.10 has none: there ``_text`` and ``execute`` keep two of them
             for category, cap in LIMITS.items():
                 connection.setlimit(category, cap)
         connection.set_authorizer(self._authorize)
@@ -108,6 +115,8 @@ class SqliteDatabase(OpenDatabase):
     def execute(self, sql: str, deadline: float) -> Cursor:
         self._deadline = deadline
         self._refused = None
+        if len(sql) > LIMITS[SQL_LENGTH]:
+            raise sqlite3.DataError("query string is too large")
         return self._connection.execute(sql)
 
     def timed_out(self, error: BaseException) -> bool:
