@@ -19,6 +19,8 @@ from learnat.inference.answers import Answer, answer_split, asking_record
 from learnat.inference.candidates import CandidateRunner
 from learnat.inference.strategy import Strategy
 from learnat.recipes.engines import open_engine
+from learnat.recipes.evaluation_folder import ANSWERS_FILE, own_folder
+from learnat.recipes.given_names import take_file, take_name
 from learnat.recipes.given_predictions import Given, read_given, tell_failures
 from learnat.recipes.gold_failures import tell_gold_failures
 from learnat.recipes.measuring import ComparedWith, Measuring, compare_scored, report
@@ -42,11 +44,17 @@ def evaluate(cfg: DictConfig) -> None:
 
     Writes predictions.jsonl, metrics.json, table.md, table.tex and, for a comparison, comparison.json.
     Raises ``LearnatError`` unless exactly one of the three is given, and where ``run_dir`` holds the scores of another
-    one, or of another split or version of the data.
+    one, or of another split or version of the data, another command's run, or the file that is scored.
     """
+    take_names(cfg)
     check_asked(cfg)
-    folder, split = Path(cfg.run_dir), cfg.data.split
-    check_execute_on(split, cfg.execute_on)
+    check_execute_on(cfg.data.split, cfg.execute_on)
+    with own_folder(cfg) as folder:
+        _evaluate(cfg, folder)
+
+
+def _evaluate(cfg: DictConfig, folder: Path) -> None:
+    split = cfg.data.split
     benchmark: Benchmark = instantiate(cfg.data.benchmark)
     measuring = Measuring(cfg, benchmark, console)
     # Read before a model is asked: a mistake in this file should not cost its answers.
@@ -88,11 +96,26 @@ def evaluate(cfg: DictConfig) -> None:
     report(folder, stage, split, scores, comparison, _compared_with(cfg, others), console)
 
 
+def take_names(cfg: DictConfig) -> None:
+    """Make texts of what names files, folders and the split; raise ``LearnatError`` for what does not."""
+    for key in ("predictions", "compare_with"):
+        take_file(cfg, key, "one file or run folder")
+    take_file(cfg, "checkpoint", "one folder: to score several, start a sweep, -m checkpoint=FOLDER,FOLDER")
+    take_name(cfg, "data.split", "one split: to score several, start a sweep, -m data.split=NAME,NAME")
+    if not cfg.data.split:
+        raise LearnatError("data.split is empty: name the split that is scored, data.split=NAME.")
+
+
 def check_asked(cfg: DictConfig) -> None:
     """Raise ``LearnatError``, before anything is read, unless the config says of one thing to score it."""
     needs_checkpoint = str(cfg.engine._target_).startswith(_NEED_CHECKPOINT)
     if cfg.checkpoint is not None and cfg.predictions is not None:
         raise LearnatError("Give what to score: checkpoint=FOLDER (asks a model) or predictions=FILE, and not both.")
+    if cfg.predictions is not None and not needs_checkpoint:
+        raise LearnatError(
+            "predictions=FILE asks no model: to score the file leave engine=… out, to score a server's model leave "
+            "predictions=FILE out."
+        )
     if cfg.checkpoint is None and cfg.predictions is None and needs_checkpoint:
         raise LearnatError(
             "Give what to score: predictions=FILE (a prediction file, or the run folder that holds one), "
@@ -164,5 +187,5 @@ def _ask(
         )
         with progress_bar(f"answering {split}", len(benchmark.examples(split)), console) as bar:
             runner = CandidateRunner(pool, mode, cfg.executor.timeout_s, cfg.execute_on)
-            answers = answer_split(engine, benchmark, split, strategy, runner, folder / "answers.jsonl", bar)
+            answers = answer_split(engine, benchmark, split, strategy, runner, folder / ANSWERS_FILE, bar)
         return str(cfg.checkpoint or engine.name), strategy, answers

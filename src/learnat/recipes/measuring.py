@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from learnat.benchmarks.types import Benchmark
+from learnat.errors import LearnatError
 from learnat.evaluation.executed_on import ExecutedOn, addresses_on
 from learnat.evaluation.execution_accuracy import ExecutionAccuracy
 from learnat.evaluation.metric import Measured, Metric
@@ -63,6 +64,8 @@ class Measuring:
     def __init__(self, cfg: DictConfig, benchmark: Benchmark, console: Console) -> None:
         asked = benchmark.metrics if cfg.metrics is None else cfg.metrics
         asked = [asked] if isinstance(asked, str) else asked
+        if not isinstance(asked, Sequence) or not all(isinstance(name, str) for name in asked):
+            raise LearnatError(f"metrics={asked} must be names of metrics, as in metrics=[em,ts].")
         self._ex = ExecutionAccuracy(cfg.ex_mode)
         others = [name for name in asked if name != self._ex.name]
         self._metrics = [self._ex, *make_metrics(others, cfg.timing_iterations)]
