@@ -20,7 +20,6 @@ from learnat.inference.candidates import CandidateRunner
 from learnat.inference.strategy import Strategy
 from learnat.recipes.engines import open_engine
 from learnat.recipes.evaluation_folder import ANSWERS_FILE, own_folder
-from learnat.recipes.given_names import take_file, take_name
 from learnat.recipes.given_predictions import Given, read_given, tell_failures
 from learnat.recipes.gold_failures import tell_gold_failures
 from learnat.recipes.measuring import ComparedWith, Measuring, compare_scored, report
@@ -29,6 +28,7 @@ from learnat.recipes.provenance import changed_settings, keep_settings, write_pr
 from learnat.recipes.results import prediction_rows, write_scores
 from learnat.sql.addresses import engine_of, shown_address
 from learnat.sql.execution import ExecutorPool
+from learnat.synthesis.checks import name_of
 
 console = Console(soft_wrap=True)
 
@@ -98,12 +98,14 @@ def _evaluate(cfg: DictConfig, folder: Path) -> None:
 
 def take_names(cfg: DictConfig) -> None:
     """Make texts of what names files, folders and the split; raise ``LearnatError`` for what does not."""
-    for key in ("predictions", "compare_with"):
-        take_file(cfg, key, "one file or run folder")
-    take_file(cfg, "checkpoint", "one folder: to score several, start a sweep, -m checkpoint=FOLDER,FOLDER")
-    take_name(cfg, "data.split", "one split: to score several, start a sweep, -m data.split=NAME,NAME")
-    if not cfg.data.split:
-        raise LearnatError("data.split is empty: name the split that is scored, data.split=NAME.")
+    several = "one folder: to score several, start a sweep, -m checkpoint=FOLDER,FOLDER"
+    file = "one file or run folder"
+    for key, what in (("predictions", file), ("compare_with", file), ("checkpoint", several)):
+        if cfg[key] is not None:
+            cfg[key] = name_of(key, cfg[key], f"{what}; one that is called so is written {key}=./NAME")
+    cfg.data.split = name_of(
+        "data.split", cfg.data.split, "one split: to score several, start a sweep, -m data.split=NAME,NAME"
+    )
 
 
 def check_asked(cfg: DictConfig) -> None:
