@@ -74,6 +74,7 @@ def test_databases_then_missing_then_limit(spider_root: Path) -> None:
     only = SpiderBenchmark(spider_root, databases=["shop"], limit=2)
     assert [example.index for example in only.examples("train")] == [0, 2]
     assert only.skipped("train") == 0
+    assert only.size("train") == SpiderBenchmark(spider_root, missing="skip").size("train") == 5
     # A limit is met by questions that can be run: the first two are 0 and 2, and 1 was passed over on the way.
     limited = SpiderBenchmark(spider_root, limit=2, missing="skip")
     assert [example.index for example in limited.examples("train")] == [0, 2]

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import gzip
+import hashlib
 import json
+import os
+import threading
 from pathlib import Path
 
 import pytest
 
 from learnat.benchmarks.types import Example
 from learnat.errors import LearnatError
-from learnat.evaluation.predictions import Predictions, check_predictions, read_predictions
+from learnat.evaluation.predictions import Predictions, check_positions, check_predictions, read_predictions
 
 SQL = {0: "SELECT a FROM t", 1: "SELECT b\nFROM t", 2: ""}
 
@@ -86,7 +90,11 @@ def test_bird_names_databases(tmp_path: Path) -> None:
         ('{"index": 0, "predicted": "a"}\n{"index": ' + "1" * 5000 + "}", [":2", "digits"]),
         ("[" * 100_000, ["cannot be read"]),
         ('{"0":' * 100_000, ["cannot be read"]),
-        ('{"0": "a",\n "1": ["b"]}', ["'1'", "SQL text"]),
+        # Whatever stands before the first object, a file of objects is one, and the line that is none is named.
+        ('NaN\n{"index": 0, "predicted": "a"}\n{"index": 1, "predicted": "b"}', [":1", "NaN"]),
+        ('loading …\n{"index": 0, "predicted": "a"}\n{"index": 1, "predicted": "b"}', [":1", "not valid JSON"]),
+        ('\n3\n\n{"index": 0, "predicted": "a"}\n{"index": 1, "predicted": "b"}', [":2", "found 3"]),
+        ("S\0E\0L\0", ["NUL", "iconv -f UTF-16"]),
     ],
 )
 def test_malformed_files(tmp_path: Path, text: str, words: list[str]) -> None:
@@ -101,9 +109,59 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         read_predictions(tmp_path / "none.jsonl")
     with pytest.raises(LearnatError, match=r"has no predictions\.jsonl: name a prediction file, or a run folder"):
         read_predictions(tmp_path)
-    (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
+    (tmp_path / "latin").write_bytes("SELECT 'é'".encode("latin-1"))
     with pytest.raises(LearnatError, match="UTF-8"):
-        read_predictions(tmp_path / "binary")
+        read_predictions(tmp_path / "latin")
+    (tmp_path / "wide").write_bytes("SELECT 1".encode("utf-16"))
+    with pytest.raises(LearnatError, match=r"wide is UTF-16 text.*iconv -f UTF-16 -t UTF-8"):
+        read_predictions(tmp_path / "wide")
+    (tmp_path / "mine.gz").write_bytes(gzip.compress(b"SELECT 1"))
+    with pytest.raises(LearnatError, match=r"mine\.gz is compressed with gzip: .*gunzip"):
+        read_predictions(tmp_path / "mine.gz")
+    with pytest.raises(LearnatError, match=r"Cannot read the predictions .*too long"):
+        read_predictions("a" * 300)
+
+
+def test_the_digest_is_of_the_bytes_that_were_read(tmp_path: Path) -> None:
+    content = b"SELECT 1\nSELECT 2\n"
+    (tmp_path / "mine.sql").write_bytes(content)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    threading.Thread(target=pipe.write_bytes, args=(content,), daemon=True).start()
+    expected = hashlib.sha256(content).hexdigest()
+    assert [read_predictions(path).digest for path in (tmp_path / "mine.sql", pipe)] == [expected] * 2
+
+
+def test_what_is_no_text_in_birds_format_is_wrong_and_counted(tmp_path: Path) -> None:
+    """As to BIRD's own script, in whose files 0 stands for a question without an answer."""
+    found = read_predictions(write(tmp_path, '{"0": "a", "1": 0, "4": ["b"], "7": null}'))
+    assert dict(found) == {0: "a", 1: "", 4: "", 7: ""} and found.not_text == (1, 4, 7)
+
+
+def test_a_file_paired_by_position_has_as_many_as_the_split(tmp_path: Path) -> None:
+    sql = ["SELECT a", "SELECT b", "WITH c AS (SELECT 1) SELECT c"]
+    for text in ("\n".join(sql), json.dumps(sql)):
+        for whole, scored in ((3, 3), (3, 1), (7, 3)):
+            check_positions(read_predictions(write(tmp_path, text)), whole, scored, "dev")
+        for whole, scored in ((2, 2), (4, 4), (4, 2), (7, 5)):
+            with pytest.raises(LearnatError, match=f"predictions.txt holds 3 predictions.* {whole} questions"):
+                check_positions(read_predictions(write(tmp_path, text)), whole, scored, "dev")
+    broken = read_predictions(write(tmp_path, "SELECT a\nSELECT b\n  FROM c\n\nSELECT d\n\n"))
+    with pytest.raises(LearnatError) as caught:
+        check_positions(broken, 9, 4, "dev")
+    told = str(caught.value)
+    assert "holds 6 predictions" in told and "'dev' has 9 questions, 4 of which are scored" in told
+    assert "no. 3 is the first that begins like no query: 'FROM c'" in told
+    assert "2 are empty, which counts as a prediction: no. 4 is the first" in told
+    indexed = "".join(json.dumps({"index": i, "predicted": "a"}) + "\n" for i in range(5))
+    check_positions(read_predictions(write(tmp_path, indexed)), 3, 3, "dev")
+    check_positions(read_predictions(write(tmp_path, '{"0": "a", "9": "b"}')), 3, 3, "dev")
+
+
+def test_a_tab_in_a_line_is_told_where_it_makes_another_database(tmp_path: Path) -> None:
+    tabbed = read_predictions(write(tmp_path, "SELECT a\tFROM t\n"))
+    with pytest.raises(LearnatError, match=r"database 'FROM t'.*What follows a tab in a line is its database: write"):
+        check_predictions(tabbed, examples("a"), "dev")
 
 
 def run_folder(folder: Path, *stages: str) -> Path:

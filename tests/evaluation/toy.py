@@ -30,6 +30,9 @@ class Folder:
     def examples(self, split: str) -> list[Example]:
         return [example for example in self._examples if example.split == split]
 
+    def size(self, split: str) -> int:
+        return len(self.examples(split))
+
     def skipped(self, split: str) -> int:
         return 2
 

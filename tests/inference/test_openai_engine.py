@@ -137,7 +137,9 @@ def engine_of() -> Iterator[Callable[..., tuple[OpenAIEngine, FaultyServer]]]:
         running.append(context := serving(plan))
         server = context.__enter__()
         options = {"concurrency": 4, "timeout_s": 3.0, "attempts": 2, **settings}
-        return OpenAISettings("m", server.base_url, **options).open(None, PromptStyle()), server
+        return OpenAISettings(**{"model": "m", "base_url": server.base_url, **options}).open(
+            None, PromptStyle()
+        ), server
 
     yield make
     for context in running:
@@ -264,8 +266,44 @@ def test_the_server_counts_the_tokens(usage: Any, counts: tuple[int, int, int]) 
         ({"concurrency": 0}, "engine.concurrency=0"),
         ({"attempts": 0}, "engine.attempts=0"),
         ({"omit": ["sed"]}, "engine.omit: 'sed' is unknown"),
+        ({"omit": "seed"}, r"engine\.omit=seed must be a list of names, as in engine\.omit=\[seed\]"),
+        ({"omit": None}, r"engine\.omit=null must be a list of names.*\[\] for none"),
+        ({"omit": 5}, r"engine\.omit=5 must be a list"),
+        ({"omit": [5]}, r"engine\.omit: 5 is unknown"),
+        ({"extra_body": 5}, r"engine\.extra_body=5 must hold names and values, as in .*\{\} for none"),
+        ({"extra_body": None}, r"engine\.extra_body=null must hold names"),
+        ({"extra_body": ["a"]}, r"engine\.extra_body=\['a'\] must hold names"),
+        ({"cache": ["a"]}, r"engine\.cache=\['a'\] must be a file, or null"),
+        ({"cache": True}, r"engine\.cache=True must be a file, or null"),
+        ({"cache": ""}, r"engine\.cache='' must be a file, or null"),
+        ({"model": None}, r"engine\.model=null must be the name of the server's model"),
+        (
+            {"model": ["a", "b"]},
+            r"engine\.model=\['a', 'b'\] must be the name of the server's model.*-m engine\.model=",
+        ),
+        ({"model": ""}, r"engine\.model='' must be the name"),
+        ({"model": True}, r"engine\.model=True must be the name"),
     ],
 )
 def test_mistakes_in_the_settings(wrong: dict[str, Any], message: str) -> None:
     with pytest.raises(LearnatError, match=message):
-        OpenAISettings("m", **wrong)
+        OpenAISettings(**{"model": "m", **wrong})
+
+
+def test_names_of_digits_are_names(engine_of: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    engine, server = engine_of(cache=5, model=7)
+    assert engine.name == "openai:7" and texts(engine, 1) == {0: answered(0)}
+    assert server.bodies[0]["model"] == "7" and Path("5").is_file()
+
+
+def test_another_seed_asks_again_only_what_is_drawn(engine_of: Any, tmp_path: Path) -> None:
+    """A server that is sent no temperature has one of its own."""
+    for number, (temperature, omit, calls) in enumerate(((0.0, (), 1), (0.5, (), 2), (0.0, ("temperature",), 2))):
+        engine, server = engine_of(cache=tmp_path / f"{number}.sqlite", omit=omit)
+        with closing(engine):
+            for seed in (1, 2):
+                list(engine.generate(requests(1), Decoding(temperature=temperature, seed=seed)))
+        assert server.count == calls
+    engine, _ = engine_of(extra_body={"temperature": 1.0})
+    assert engine.draws(Decoding()) and not engine_of()[0].draws(Decoding())

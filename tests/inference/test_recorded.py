@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -63,6 +64,51 @@ def test_what_another_model_or_decoding_wrote_is_not_taken(tmp_path: Path) -> No
     for engine, decoding in ((scripted("another"), DRAWS), (scripted(), Decoding(temperature=0.5))):
         asked(engine, path, PROMPTS, decoding)
         assert len(engine.asked) == 2
+
+
+def test_another_seed_asks_again_only_what_is_drawn(tmp_path: Path) -> None:
+    path = tmp_path / "answers.jsonl"
+    for temperature, asks in ((0.0, 0), (1.0, 2)):
+        first = asked(scripted(), path, PROMPTS, Decoding(temperature=temperature, seed=1))
+        engine = scripted()
+        assert asked(engine, path, PROMPTS, Decoding(temperature=temperature, seed=2)) == first
+        assert len(engine.asked) == asks
+
+    class Drawing(Scripted):
+        """A server that has a temperature of its own."""
+
+        def draws(self, decoding: Decoding) -> bool:
+            return True
+
+    for seed in (1, 2):
+        drawing = Drawing(lambda prompt, sample: "", "drawing")
+        asked(drawing, path, PROMPTS, Decoding(seed=seed))
+        assert len(drawing.asked) == 2
+
+
+def test_what_was_recorded_with_the_default_seed_stays_known(tmp_path: Path) -> None:
+    """Of before the seed was left out of what greedy answers are kept by."""
+    path, decoding = tmp_path / "answers.jsonl", Decoding(seed=1)
+    before = "scripted\n" + str(decoding) + "\n" + PROMPTS[0].digest
+    row = {"key": hashlib.sha256(before.encode()).hexdigest()[:32], "sample": 0, "text": "kept"}
+    path.write_text(json.dumps({**row, "prompt_tokens": 1, "completion_tokens": 1, "finished": True}) + "\n")
+    found = asked(scripted(), path, PROMPTS[:1], Decoding(seed=7))
+    assert [each.text for each in found.values()] == ["kept"]
+
+
+def test_a_kill_while_a_torn_line_is_cut_off_loses_no_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "answers.jsonl"
+    asked(scripted(), path, PROMPTS, DRAWS)
+    whole = path.read_bytes()
+    path.write_bytes(whole + b'{"key": "to')
+
+    def killed(self: Path, data: bytes) -> int:
+        self.open("wb").close()  # what write_bytes has done to the file before it writes
+        raise OSError("killed")
+
+    monkeypatch.setattr(Path, "write_bytes", killed)
+    RecordedEngine(scripted(), path)
+    assert path.read_bytes() == whole
 
 
 def test_what_failed_is_asked_again(tmp_path: Path) -> None:

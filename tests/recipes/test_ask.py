@@ -15,10 +15,12 @@ from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 from tests.inference.conftest import counted_policy, settings
 
 from learnat.errors import LearnatError
 from learnat.recipes.ask import ask
+from learnat.recipes.provenance import write_provenance
 from learnat.training import models
 from learnat.training.tokenizer import END_TOKEN
 
@@ -260,6 +262,29 @@ def test_a_database_that_is_locked(locked: Path, tmp_path: Path) -> None:
     assert_one_line(done, 2, f"The database {locked} is locked", "work on a copy")
 
 
+def test_a_database_of_another_engine(asked: Callable[..., Any], tmp_path: Path) -> None:
+    duck = tmp_path / "shop.db"
+    duck.write_bytes(b"\0" * 8 + b"DUCK" + b"\0" * 100)
+    for given, what in (
+        (str(duck), r"database=.*shop\.db is a DuckDB file"),
+        ("shop.duckdb", r"database=shop\.duckdb is a DuckDB file"),
+        ("postgresql://me:hush@host/shop", r"database=postgresql://me@host/shop is a PostgreSQL server's"),
+    ):
+        with pytest.raises(LearnatError, match=what + r": ask\.py reads SQLite files only") as caught:
+            asked(database=given)
+        assert "rename" not in str(caught.value) and "hush" not in str(caught.value)
+
+
+def test_a_database_whose_name_is_digits(
+    checkpoint: Callable[[str], Path], asked: Callable[..., Any], database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(database.parent)
+    database.rename("5")
+    Path("7").symlink_to(checkpoint(COUNT))
+    fine, _, [answer] = asked(database=5, checkpoint=7)
+    assert fine and answer["model"] == "7"
+
+
 # --- other mistakes --------------------------------------------------------------------------------------------------
 
 
@@ -273,6 +298,13 @@ def test_a_database_that_is_locked(locked: Path, tmp_path: Path) -> None:
         ({"checkpoint": None}, "Give what to ask: checkpoint="),
         ({"checkpoint": []}, "Give what to ask: checkpoint="),
         ({"checkpoint": ["."]}, "not a LearNAT checkpoint"),
+        ({"checkpoint": True}, r"checkpoint=True must be a folder, or a list of folders"),
+        ({"checkpoint": {"a": 1}}, r"checkpoint=\{'a': 1\} must be a folder, or a list"),
+        ({"checkpoint": [["a"]]}, r"checkpoint=\['a'\] must be a folder, or a list"),
+        ({"database": ["a"]}, r"database=\['a'\] must be one SQLite file"),
+        ({"database": "a" * 300}, r"database aaa.*too long"),
+        ({"schema_style": "m_shema"}, r"'m_shema' is not known \(schema_style\)\. Did you mean 'm_schema'"),
+        ({"schema_style": None}, r"None is not known \(schema_style\)"),
     ],
 )
 def test_there_is_nothing_or_nobody_to_ask(asked: Callable[..., Any], mistake: dict[str, Any], message: str) -> None:
@@ -285,3 +317,13 @@ def test_a_question_without_gold_has_no_gold_schema(
 ) -> None:
     with pytest.raises(LearnatError, match=r"inference/schema=gold .* use full or retrieved"):
         asked("inference/schema=gold", checkpoint=str(checkpoint(COUNT)))
+
+
+def test_another_commands_run_folder_is_left_alone(
+    checkpoint: Callable[[str], Path], asked: Callable[..., Any], tmp_path: Path
+) -> None:
+    write_provenance(tmp_path, OmegaConf.create({"compare_with": None}))
+    before = (tmp_path / "provenance.json").read_bytes()
+    with pytest.raises(LearnatError, match=r"holds a run of .*Give another run_dir"):
+        asked(checkpoint=str(checkpoint(COUNT)))
+    assert (tmp_path / "provenance.json").read_bytes() == before

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import sqlite3
+import threading
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -144,8 +147,42 @@ def test_another_splits_file_is_told_by_its_databases(tmp_path: Path, spider: Pa
 
 
 def test_predictions_for_no_question_are_told(tmp_path: Path, spider: Path, caplog: pytest.LogCaptureFixture) -> None:
-    run(tmp_path, spider, predictions(tmp_path, "mine.sql", *GOLD, "SELECT 1", "SELECT 2"))
-    assert "mine.sql: 2 of its 5 predictions are for no question that is scored" in caplog.text
+    file = tmp_path / "mine.jsonl"
+    rows = [{"index": i, "predicted": sql} for i, sql in enumerate([*GOLD, "SELECT 1", "SELECT 2"])]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    run(tmp_path, spider, file)
+    assert "mine.jsonl: 2 of its 5 predictions are for no question that is scored" in caplog.text
+
+
+def test_a_file_that_pairs_wrongly_is_refused(tmp_path: Path, spider: Path) -> None:
+    mine = predictions(tmp_path, "mine.sql", *GOLD)
+    broken = predictions(tmp_path, "broken.sql", GOLD[0].replace(" WHERE", "\nWHERE"), *GOLD[1:])
+    for file, compared in ((broken, mine), (mine, broken)):
+        with pytest.raises(LearnatError, match=r"broken\.sql holds 4 predictions.* 3 questions.*no\. 2 is .*'WHERE"):
+            run(tmp_path, spider, file, f"compare_with={compared}")
+    # The whole split's file serves for a part of it; the size of the split is that of its file.
+    assert run(tmp_path, spider, mine, "data.limit=1")["ex"]["all"] == 1.0
+    with pytest.raises(LearnatError, match=r"holds 2 predictions.* 'dev' has 3 questions, 1 of which are"):
+        run(tmp_path, spider, predictions(tmp_path, "two.sql", *GOLD[:2]), "data.limit=1")
+
+
+def test_answers_that_are_no_text_are_counted(tmp_path: Path, spider: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file = tmp_path / "bird.json"
+    file.write_text(json.dumps({"0": GOLD[0], "1": 0, "2": f"{GOLD[2]}\t----- bird -----\tmusic"}))
+    assert run(tmp_path, spider, file)["ex"]["all"] == 2 / 3
+    assert "bird.json: 1 of its 3 answers are no text (the first is of question 1), and count as wrong" in caplog.text
+
+
+def test_the_record_is_of_what_was_read(tmp_path: Path, spider: Path) -> None:
+    mine, theirs = predictions(tmp_path, "mine.sql", *GOLD), predictions(tmp_path, "theirs.sql", *["SELECT 1"] * 3)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    threading.Thread(target=pipe.write_bytes, args=(mine.read_bytes(),), daemon=True).start()
+    assert run(tmp_path, spider, pipe, f"compare_with={theirs}")["ex"]["all"] == 1.0
+    of_mine, of_theirs = (hashlib.sha256(path.read_bytes()).hexdigest()[:12] for path in (mine, theirs))
+    record = json.loads((tmp_path / "run/provenance.json").read_text())
+    assert record["predictions"] == f"pipe, {of_mine}" and record["compare_with"] == f"theirs.sql, {of_theirs}"
+    assert json.loads((tmp_path / "run/comparison.json").read_text())["with_digest"] == of_theirs
 
 
 def test_whatever_a_model_wrote_is_reported(tmp_path: Path, spider: Path, capsys: pytest.CaptureFixture[str]) -> None:

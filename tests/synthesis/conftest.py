@@ -98,6 +98,9 @@ class SmallBenchmark:
             for i, (question, sql) in enumerate(QUESTIONS)
         ][: self.limit]
 
+    def size(self, split: str) -> int:
+        return len(QUESTIONS)
+
     def skipped(self, split: str) -> int:
         return 0
 

@@ -25,6 +25,8 @@ class _Selection:
 
     examples: tuple[Example, ...]
     skipped: int
+    size: int
+    """Of the whole split."""
 
 
 class FileBenchmark(ABC):
@@ -122,6 +124,10 @@ class FileBenchmark(ABC):
         """
         return list(self._select(split).examples)
 
+    def size(self, split: str) -> int:
+        """How many questions ``split`` has, whichever of them are kept."""
+        return self._select(split).size
+
     def skipped(self, split: str) -> int:
         """How many questions were passed over because their database file is missing (up to ``limit`` kept ones)."""
         return self._select(split).skipped
@@ -192,7 +198,7 @@ class FileBenchmark(ABC):
                 f"{self.name}: nothing is left of split {split!r}: all {skipped} questions were skipped because their "
                 f"database files are missing (looked for {where.absolute()}, for one).\n{self.layout}"
             )
-        return _Selection(tuple(kept), skipped)
+        return _Selection(tuple(kept), skipped, len(rows))
 
     def _is_wanted(self, db_id: str) -> bool:
         return self.databases is None or db_id in self.databases

@@ -11,7 +11,7 @@ from learnat.benchmarks.types import Benchmark, Database, Example
 class Part(Benchmark):
     """``benchmark`` with the questions ``kept`` in place of all of ``split``; other splits stay as they are.
 
-    ``fingerprint`` and ``skipped`` are the whole split's: they tell of its files.
+    ``fingerprint``, ``size`` and ``skipped`` are the whole split's: they tell of its files.
     """
 
     def __init__(self, benchmark: Benchmark, split: str, kept: Sequence[Example]) -> None:
@@ -26,6 +26,9 @@ class Part(Benchmark):
 
     def examples(self, split: str) -> list[Example]:
         return list(self.kept) if split == self.split else self.benchmark.examples(split)
+
+    def size(self, split: str) -> int:
+        return self.benchmark.size(split)
 
     def skipped(self, split: str) -> int:
         return self.benchmark.skipped(split)

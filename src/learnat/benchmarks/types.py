@@ -59,6 +59,10 @@ class Benchmark(Protocol):
         """The questions of ``split`` after ``databases``, ``missing`` and ``limit`` were applied, in that order."""
         ...
 
+    def size(self, split: str) -> int:
+        """How many questions ``split`` has, before ``databases``, ``missing`` and ``limit`` are applied."""
+        ...
+
     def skipped(self, split: str) -> int:
         """How many questions of ``split`` were left out because their database file is missing."""
         ...

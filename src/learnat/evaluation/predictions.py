@@ -1,33 +1,22 @@
-"""Reading prediction files: our own, Spider's, BIRD's.
-
-* JSON lines: ``{"index": 0, "predicted": "SELECT …"}``. Lines of our own predictions.jsonl name their ``stage`` and
-  ``split`` as well, and may be of several; further keys are ignored.
-* A JSON list of such objects, or of SQL strings in the order of the split.
-* Spider's text: one SQL a line, in the order of the split, optionally followed by a tab and the database
-  (``dev_gold.sql`` is such a file). An empty line is an empty, hence wrong, prediction, also at the end.
-* BIRD's JSON object: ``{"0": "SQL\\t----- bird -----\\tdb_id"}``.
-
-The format is told from the content, not from the file's name.
-"""
+"""Reading prediction files, in any of the formats of ``prediction_formats``, and checking that they fit a split."""
 
 from __future__ import annotations
 
-import json
+import codecs
+import hashlib
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from learnat.benchmarks.types import Example
 from learnat.errors import LearnatError, nearest
+from learnat.evaluation.prediction_formats import FORMATS, Entry, entries
 
-BIRD_SEPARATOR = "\t----- bird -----\t"
 _OF_A_RUN = "predictions.jsonl"
-_MOST_DIGITS = 9
-_FORMATS = (
-    'JSON lines {"index": 0, "predicted": "SELECT …"}, Spider\'s one SQL a line, '
-    'or BIRD\'s {"0": "SELECT …\\t----- bird -----\\tdb_id"}'
-)
+_GZIP = b"\x1f\x8b"
+_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_QUERY = re.compile(r"[\s(]*(select|with|values)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -35,13 +24,17 @@ class Predictions(Mapping[int, str]):
     """Predicted SQL by question index (the 0-based position in the split's official file).
 
     ``databases`` holds the database named beside a prediction, where the file names one; ``stage`` is whose predictions
-    they are, where the file says so.
+    they are, where the file says so; ``digest`` is SHA-256 of the bytes that were read, ``by_position`` whether the
+    order alone says which question a prediction is for, and ``not_text`` are the questions whose answer is no text.
     """
 
     source: str
     sql: Mapping[int, str]
     databases: Mapping[int, str] = field(default_factory=dict)
     stage: str | None = None
+    digest: str = ""
+    by_position: bool = False
+    not_text: tuple[int, ...] = ()
 
     def __getitem__(self, index: int) -> str:
         return self.sql[index]
@@ -51,16 +44,6 @@ class Predictions(Mapping[int, str]):
 
     def __len__(self) -> int:
         return len(self.sql)
-
-
-@dataclass(frozen=True)
-class _Entry:
-    place: str
-    index: int
-    sql: str
-    database: str = ""
-    stage: str | None = None
-    split: str | None = None
 
 
 def read_predictions(
@@ -78,19 +61,15 @@ def read_predictions(
             occurs twice; it holds no predictions of ``split`` or ``stage``, or those of several stages, none named.
     """
     path = prediction_file(path)
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError as error:
-        raise LearnatError(f"No prediction file at {path}.") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise LearnatError(f"Cannot read the predictions {path} as UTF-8 text: {error}.") from error
+    data = _content(path)
+    text = _decoded(path, data)
     if not text.strip():
-        raise LearnatError(f"The prediction file {path} is empty. Formats: {_FORMATS}.")
+        raise LearnatError(f"The prediction file {path} is empty. Formats: {FORMATS}.")
 
     sql: dict[int, str] = {}
     databases: dict[int, str] = {}
     places: dict[int, str] = {}
-    chosen, stage = _chosen(path, list(_entries(path, text)), split, stage, key)
+    chosen, stage = _chosen(path, list(entries(path, text)), split, stage, key)
     for entry in chosen:
         if entry.index in sql:
             raise LearnatError(
@@ -100,18 +79,29 @@ def read_predictions(
         places[entry.index] = entry.place
         if entry.database:
             databases[entry.index] = entry.database
-    return Predictions(str(path), sql, databases, stage)
+    return Predictions(
+        str(path),
+        sql,
+        databases,
+        stage,
+        hashlib.sha256(data).hexdigest(),
+        any(entry.by_position for entry in chosen),
+        tuple(entry.index for entry in chosen if not entry.is_text),
+    )
 
 
 def prediction_file(path: Path | str) -> Path:
     """``path``, or, where it is a run folder, its predictions.jsonl.
 
     Raises:
-        LearnatError: a folder that has none.
+        LearnatError: a folder that has none, or a name that no file can have.
     """
     path = Path(path)
-    if not path.is_dir():
-        return path
+    try:
+        if not path.is_dir():
+            return path
+    except OSError as error:  # a name that is too long
+        raise LearnatError(f"Cannot read the predictions {path}: {error.strerror}.") from error
     if not (path / _OF_A_RUN).is_file():
         raise LearnatError(
             f"The folder {path} has no {_OF_A_RUN}: name a prediction file, or a run folder of train.py or evaluate.py."
@@ -119,9 +109,33 @@ def prediction_file(path: Path | str) -> Path:
     return path / _OF_A_RUN
 
 
+def _content(path: Path) -> bytes:
+    """All of ``path``, read once: a pipe gives it no second time."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise LearnatError(f"No prediction file at {path}.") from error
+    except OSError as error:
+        raise LearnatError(f"Cannot read the predictions {path}: {error.strerror}.") from error
+
+
+def _decoded(path: Path, data: bytes) -> str:
+    if data.startswith(_GZIP):
+        raise LearnatError(f"{path} is compressed with gzip: unpack it first (gunzip FILE).")
+    convert = "write it as UTF-8 first (iconv -f UTF-16 -t UTF-8 FILE > OTHER_FILE)"
+    if data.startswith(_UTF_16):
+        raise LearnatError(f"{path} is UTF-16 text, not UTF-8: {convert}.")
+    if b"\0" in data:
+        raise LearnatError(f"{path} holds NUL bytes, which is no UTF-8 text. If it is UTF-16, {convert}.")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise LearnatError(f"Cannot read the predictions {path} as UTF-8 text: {error}.") from error
+
+
 def _chosen(
-    path: Path, entries: Sequence[_Entry], split: str | None, stage: str | None, key: str
-) -> tuple[Sequence[_Entry], str | None]:
+    path: Path, entries: Sequence[Entry], split: str | None, stage: str | None, key: str
+) -> tuple[Sequence[Entry], str | None]:
     """The entries of ``split`` and ``stage``, and that stage."""
     if not any(entry.stage for entry in entries):
         if stage is not None:
@@ -144,6 +158,33 @@ def _chosen(
     return [entry for entry in of_split if entry.stage == stage], stage
 
 
+def check_positions(predictions: Predictions, whole: int, scored: int, split: str) -> None:
+    """Nothing, when predictions that are paired by position may be paired so.
+
+    One too many or too few, and all behind it are taken for another question's.
+
+    Args:
+        whole: how many questions ``split`` has.
+        scored: and how many of them are scored.
+
+    Raises:
+        LearnatError: there are neither as many predictions as the one nor as the other.
+    """
+    if not predictions.by_position or len(predictions) in (whole, scored):
+        return
+    part = f", {scored} of which are scored" if scored != whole else ""
+    strange = [index for index, sql in predictions.items() if sql and not _QUERY.match(sql)]
+    empty = [index for index, sql in predictions.items() if not sql]
+    hints = [f"; no. {i + 1} is the first that begins like no query: {predictions[i][:40]!r}" for i in strange[:1]]
+    hints += [f"; {len(empty)} are empty, which counts as a prediction: no. {i + 1} is the first" for i in empty[:1]]
+    raise LearnatError(
+        f"{predictions.source} holds {len(predictions)} predictions in the order of the split, but {split!r} has "
+        f"{whole} questions{part}: which is for which cannot be told. Look for a query with a line break in it, and "
+        f"for lines that are missing{''.join(hints)}. Or say which question is meant, in JSON lines: "
+        '{"index": 0, "predicted": "SELECT …"}.'
+    )
+
+
 def check_predictions(predictions: Mapping[int, str], examples: Sequence[Example], split: str) -> None:
     """Nothing, when every question has a prediction meant for its database.
 
@@ -161,111 +202,14 @@ def check_predictions(predictions: Mapping[int, str], examples: Sequence[Example
         for example in examples:
             named = predictions.databases.get(example.index)
             if named is not None and named != example.db_id:
+                tab = " What follows a tab in a line is its database: write tabs inside a query as spaces."
                 raise LearnatError(
                     f"{source}: prediction {example.index} is for database {named!r}, but question {example.index} of "
                     f"{split!r} asks {example.db_id!r}. Is it the file of another split?"
+                    f"{tab if predictions.by_position else ''}"
                 )
 
 
 def _listed(indices: Iterable[int], most: int = 10) -> str:
     shown = [str(index) for index in indices]
     return ", ".join(shown[:most]) + (", …" if len(shown) > most else "")
-
-
-def _entries(path: Path, text: str) -> Iterator[_Entry]:
-    start = text.lstrip()[0]
-    if start not in "{[":
-        return _from_lines(path, text)
-    if start == "{" and _is_json_lines(text):
-        return _from_json_lines(path, text)
-    try:
-        content = json.loads(text, object_pairs_hook=_keep_duplicates)
-    except json.JSONDecodeError as error:
-        raise LearnatError(f"{path}:{error.lineno}: not valid JSON: {error.msg}. Formats: {_FORMATS}.") from error
-    except (ValueError, RecursionError) as error:  # a number of thousands of digits, brackets without end
-        raise LearnatError(f"{path} cannot be read: {error}. Formats: {_FORMATS}.") from error
-    return _from_list(path, content) if start == "[" else _from_bird(path, content)
-
-
-def _is_json_lines(text: str) -> bool:
-    """The first line is a whole object, and either it says ``index`` or others follow it."""
-    # Not splitlines: U+2028 and the like may stand in a string as they are.
-    lines = [line for line in text.split("\n") if line.strip()]
-    try:
-        first = json.loads(lines[0])
-    except (ValueError, RecursionError):
-        # BIRD's object spans lines when it is indented; a broken first line of many objects is a JSON-lines error.
-        return len(lines) > 1 and all(line.lstrip().startswith("{") for line in lines[:2])
-    return len(lines) > 1 or "index" in first or "predicted" in first
-
-
-class _Pairs(list[tuple[str, Any]]):
-    """A JSON object as written: two equal keys stay two."""
-
-
-def _keep_duplicates(pairs: list[tuple[str, Any]]) -> _Pairs:
-    return _Pairs(pairs)
-
-
-def _from_json_lines(path: Path, text: str) -> Iterator[_Entry]:
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        place = f"{path}:{number}"
-        try:
-            content = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise LearnatError(f"{place}: not valid JSON: {error.msg} (column {error.colno}).") from error
-        except (ValueError, RecursionError) as error:
-            raise LearnatError(f"{place} cannot be read: {error}.") from error
-        yield _from_object(place, content)
-
-
-def _from_list(path: Path, content: list[Any]) -> Iterator[_Entry]:
-    for position, item in enumerate(content):
-        place = f"{path}: entry {position}"
-        if isinstance(item, str):
-            yield _Entry(place, position, item)
-        else:
-            yield _from_object(place, dict(item) if isinstance(item, _Pairs) else item)
-
-
-def _from_object(place: str, content: Any) -> _Entry:
-    if not isinstance(content, dict):
-        raise LearnatError(f'{place}: expected {{"index": …, "predicted": …}}, found {json.dumps(content)[:60]}.')
-    for key in ("index", "predicted"):
-        if key not in content:
-            raise LearnatError(f"{place}: no {key!r}; its keys are: {', '.join(map(str, content)) or 'none'}.")
-    index, sql, database = content["index"], content["predicted"], content.get("db_id", "")
-    if not isinstance(index, int) or isinstance(index, bool) or index < 0:
-        raise LearnatError(f"{place}: 'index' is {index!r}; it must be the question's 0-based position.")
-    if not isinstance(sql, str):
-        raise LearnatError(f"{place}: 'predicted' is {sql!r}; it must be SQL text (empty when there is none).")
-    # Only where both are there are they ours.
-    stage, split = content.get("stage"), content.get("split")
-    ours = isinstance(stage, str) and isinstance(split, str) and bool(stage and split)
-    return _Entry(
-        place,
-        index,
-        sql,
-        database if isinstance(database, str) else "",
-        stage if ours else None,
-        split if ours else None,
-    )
-
-
-def _from_bird(path: Path, content: _Pairs) -> Iterator[_Entry]:
-    for key, value in content:
-        place = f"{path}: key {key!r}"
-        if not key.isdecimal() or len(key) > _MOST_DIGITS:
-            raise LearnatError(f"{place} is no question number. Formats: {_FORMATS}.")
-        if not isinstance(value, str):
-            raise LearnatError(f"{place}: its value is {value!r}; it must be SQL text.")
-        sql, _, database = value.partition(BIRD_SEPARATOR)
-        yield _Entry(place, int(key), sql, database.strip())
-
-
-def _from_lines(path: Path, text: str) -> Iterator[_Entry]:
-    for index, line in enumerate(text.removesuffix("\n").split("\n")):
-        sql, _, database = line.rstrip("\r").partition("\t")
-        yield _Entry(f"{path}:{index + 1}", index, sql.strip(), database.strip())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
@@ -16,7 +17,8 @@ from learnat.inference.engines.base import Completion, Decoding, Engine, Prompt,
 class RecordedEngine(Engine):
     """``engine`` with a memory, a JSON-lines file: a stopped run goes on where it was, whatever its strategy.
 
-    A completion is known by the model, the decoding, the prompt's text and the sample's index, so the file may hold
+    A completion is known by the model, the decoding, the prompt's text and the sample's index (and by the seed where
+    texts are drawn), so the file may hold
     those of several runs: more samples, or another strategy over the same ones, ask for what is missing only. What
     failed is not kept: a server with a longer context, say, may answer it the next time.
 
@@ -79,7 +81,11 @@ class RecordedEngine(Engine):
                 self._keep(key, written)
             yield from (Written(place, written.sample, written.completion) for place in places[key][written.sample])
 
+    def draws(self, decoding: Decoding) -> bool:
+        return self._engine.draws(decoding)
+
     def _key(self, prompt: Prompt, decoding: Decoding) -> str:
+        decoding = self.kept_by(decoding)
         return hashlib.sha256(f"{self.identity}\n{decoding}\n{prompt.digest}".encode()).hexdigest()[:32]
 
     def _keep(self, key: str, written: Written) -> None:
@@ -94,7 +100,7 @@ def _read(path: Path) -> dict[str, dict[int, Completion]]:
     text = path.read_bytes() if path.is_file() else b""
     whole = text[: text.rfind(b"\n") + 1]
     if len(whole) < len(text):
-        path.write_bytes(whole)
+        os.truncate(path, len(whole))  # in place: to write the file again would begin with an empty one
     known: dict[str, dict[int, Completion]] = {}
     try:
         # Not splitlines(): a text may hold other line separators than the one between rows.

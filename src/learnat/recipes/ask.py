@@ -12,19 +12,21 @@ from omegaconf import DictConfig, ListConfig
 from rich.console import Console
 from rich.rule import Rule
 
+from learnat.benchmarks.schema_text import STYLES
 from learnat.benchmarks.single_database import read_database
 from learnat.benchmarks.types import Example
-from learnat.errors import LearnatError
+from learnat.errors import LearnatError, nearest
 from learnat.evaluation.agreement import agreeing
 from learnat.inference.candidates import CandidateRunner
 from learnat.inference.engines.base import Engine, EngineSettings
 from learnat.inference.strategy import Strategy
 from learnat.inference.streaming import Streamed, answer_question
-from learnat.recipes.provenance import write_provenance
+from learnat.recipes.provenance import refuse_other_command, write_provenance
 from learnat.recipes.results import write_json
 from learnat.reporting.asked import Answered, StepPrinter, agreement_table, print_answer
+from learnat.sql.addresses import engine_of, is_duckdb, shown_address
 from learnat.sql.execution import Executor, ExecutorPool, Result
-from learnat.synthesis.checks import check_count
+from learnat.synthesis.checks import check_count, name_of
 from learnat.training.prompts import PromptStyle
 
 console = Console()
@@ -42,6 +44,11 @@ def ask(cfg: DictConfig) -> bool:
     check_count("samples", cfg.samples, least=0)
     if not str(cfg.question).strip():
         raise LearnatError('Give what is asked: question="…"')
+    if str(cfg.schema_style) not in STYLES:
+        known = nearest(str(cfg.schema_style), STYLES)
+        raise LearnatError(f"The schema style {cfg.schema_style!r} is not known (schema_style). {known}")
+    cfg.database = name_of("database", cfg.database, "one SQLite file")
+    _check_engine(cfg.database)
     read_database(cfg.database)  # a model takes a while to load: mistakes are to be seen before
     models = _models(cfg)
     settings: EngineSettings = instantiate(cfg.engine)
@@ -50,6 +57,7 @@ def ask(cfg: DictConfig) -> bool:
         raise LearnatError(
             "inference/schema=gold needs a gold query, and this question has none: use full or retrieved."
         )
+    refuse_other_command(Path(cfg.run_dir), "question")
     write_provenance(Path(cfg.run_dir), cfg, decoding=asdict(strategy.decoding))
     answers = []
     with ExecutorPool(1, cfg.executor.timeout_s, cfg.executor.max_rows) as pool:
@@ -68,10 +76,26 @@ def ask(cfg: DictConfig) -> bool:
     return all(answer.result.error is None for answer in answers)
 
 
+def _check_engine(database: str) -> None:
+    """Raise ``LearnatError`` for a database that is another engine's than SQLite."""
+    engine = engine_of(database)
+    if engine == "postgresql":
+        what = "a PostgreSQL server's"
+    elif engine == "duckdb" or is_duckdb(Path(database).expanduser()):
+        what = "a DuckDB file"
+    else:
+        return
+    raise LearnatError(
+        f"database={shown_address(database)} is {what}: ask.py reads SQLite files only. Copy the tables that are asked "
+        "about into one."
+    )
+
+
 def _models(cfg: DictConfig) -> list[tuple[str | None, PromptStyle]]:
     """The checkpoints that are asked, each with its prompts' style; None stands for a server's own model."""
     given = cfg.checkpoint if isinstance(cfg.checkpoint, (ListConfig, list)) else [cfg.checkpoint]
-    checkpoints = [str(checkpoint) for checkpoint in given if checkpoint is not None]
+    what = "a folder, or a list of folders, [FOLDER,FOLDER]"
+    checkpoints = [name_of("checkpoint", checkpoint, what) for checkpoint in given if checkpoint is not None]
     if not checkpoints:
         return [(None, PromptStyle(cfg.schema_style, cfg.samples))]
     from learnat.training.models import prompt_style

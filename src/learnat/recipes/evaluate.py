@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import logging
-import textwrap
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict
@@ -17,22 +14,22 @@ from rich.console import Console
 
 from learnat.benchmarks.types import Benchmark
 from learnat.errors import LearnatError
-from learnat.evaluation.predictions import check_predictions, prediction_file, read_predictions
-from learnat.evaluation.scores import Verdict
 from learnat.evaluation.summary import make_scores
-from learnat.inference.answers import Answer, answer_of_sql, answer_split, asking_record
+from learnat.inference.answers import Answer, answer_split, asking_record
 from learnat.inference.candidates import CandidateRunner
 from learnat.inference.strategy import Strategy
 from learnat.recipes.engines import open_engine
+from learnat.recipes.evaluation_folder import ANSWERS_FILE, own_folder
+from learnat.recipes.given_predictions import Given, read_given, tell_failures
 from learnat.recipes.gold_failures import tell_gold_failures
-from learnat.recipes.measuring import Measuring, compare_scored, report
+from learnat.recipes.measuring import ComparedWith, Measuring, compare_scored, report
 from learnat.recipes.progress import progress_bar
 from learnat.recipes.provenance import changed_settings, keep_settings, write_provenance
 from learnat.recipes.results import prediction_rows, write_scores
 from learnat.sql.addresses import engine_of, shown_address
 from learnat.sql.execution import ExecutorPool
+from learnat.synthesis.checks import name_of
 
-_log = logging.getLogger(__name__)
 console = Console(soft_wrap=True)
 
 FIXED = ("checkpoint", "predictions", "predictions_stage", "engine.model", "data.split", "data_hash")
@@ -47,23 +44,31 @@ def evaluate(cfg: DictConfig) -> None:
 
     Writes predictions.jsonl, metrics.json, table.md, table.tex and, for a comparison, comparison.json.
     Raises ``LearnatError`` unless exactly one of the three is given, and where ``run_dir`` holds the scores of another
-    one, or of another split or version of the data.
+    one, or of another split or version of the data, another command's run, or the file that is scored.
     """
+    take_names(cfg)
     check_asked(cfg)
-    folder, split = Path(cfg.run_dir), cfg.data.split
-    check_execute_on(split, cfg.execute_on)
+    check_execute_on(cfg.data.split, cfg.execute_on)
+    with own_folder(cfg) as folder:
+        _evaluate(cfg, folder)
+
+
+def _evaluate(cfg: DictConfig, folder: Path) -> None:
+    split = cfg.data.split
     benchmark: Benchmark = instantiate(cfg.data.benchmark)
     measuring = Measuring(cfg, benchmark, console)
     # Read before a model is asked: a mistake in this file should not cost its answers.
-    others, compared_with = None, cfg.compare_with
-    if cfg.compare_with is not None:
-        _, others = _read_answers(benchmark, split, cfg.compare_with, cfg.compare_with_stage, "compare_with_stage")
-        compared_with += "" if cfg.compare_with_stage is None else f" ({cfg.compare_with_stage})"
     known: dict[str, Any] = {"data_hash": {split: benchmark.fingerprint(split)}}
+    others: Given | None = None
+    if cfg.compare_with is not None:
+        others = read_given(benchmark, split, cfg.compare_with, cfg.compare_with_stage, "compare_with_stage")
+        known["compare_with"] = others.record
     strategy: Strategy | None = None
+    answers: Sequence[Answer]
     if cfg.predictions is not None:
-        stage, answers = _read_answers(benchmark, split, cfg.predictions, cfg.predictions_stage, "predictions_stage")
-        known["predictions"] = _file_record(prediction_file(cfg.predictions))
+        given = read_given(benchmark, split, cfg.predictions, cfg.predictions_stage, "predictions_stage")
+        stage, answers = given.stage, given.answers
+        known["predictions"] = given.record
         _tell_changes(folder, cfg, known)
         write_provenance(folder, cfg, **known)
     else:
@@ -73,10 +78,10 @@ def evaluate(cfg: DictConfig) -> None:
         stage, strategy, answers = _ask(cfg, benchmark, folder, known)
     with ExecutorPool(cfg.workers, cfg.executor.timeout_s, cfg.executor.max_rows) as pool:
         scored = measuring.score(answers, pool)
-        before = None if others is None else measuring.score(others, pool)
+        before = None if others is None else measuring.score(others.answers, pool)
     tell_gold_failures(scored.verdicts)
     if cfg.predictions is not None:
-        _tell_failures(stage, scored.verdicts)
+        tell_failures(stage, scored.verdicts)
     schema_given = strategy.schema.name if strategy is not None else "unknown"
     scores = make_scores(
         scored.measured, scored.verdicts, benchmark, cfg.executor.timeout_s, schema_given, scored.executed_on
@@ -88,7 +93,19 @@ def evaluate(cfg: DictConfig) -> None:
     lines = prediction_rows(benchmark, split, stage, answers, scored.verdicts, scored.values())
     write_scores(folder, lines, scores)
     comparison = {} if before is None else compare_scored(before, scored)
-    report(folder, stage, split, scores, comparison, compared_with, console)
+    report(folder, stage, split, scores, comparison, _compared_with(cfg, others), console)
+
+
+def take_names(cfg: DictConfig) -> None:
+    """Make texts of what names files, folders and the split; raise ``LearnatError`` for what does not."""
+    several = "one folder: to score several, start a sweep, -m checkpoint=FOLDER,FOLDER"
+    file = "one file or run folder"
+    for key, what in (("predictions", file), ("compare_with", file), ("checkpoint", several)):
+        if cfg[key] is not None:
+            cfg[key] = name_of(key, cfg[key], f"{what}; one that is called so is written {key}=./NAME")
+    cfg.data.split = name_of(
+        "data.split", cfg.data.split, "one split: to score several, start a sweep, -m data.split=NAME,NAME"
+    )
 
 
 def check_asked(cfg: DictConfig) -> None:
@@ -96,6 +113,11 @@ def check_asked(cfg: DictConfig) -> None:
     needs_checkpoint = str(cfg.engine._target_).startswith(_NEED_CHECKPOINT)
     if cfg.checkpoint is not None and cfg.predictions is not None:
         raise LearnatError("Give what to score: checkpoint=FOLDER (asks a model) or predictions=FILE, and not both.")
+    if cfg.predictions is not None and not needs_checkpoint:
+        raise LearnatError(
+            "predictions=FILE asks no model: to score the file leave engine=… out, to score a server's model leave "
+            "predictions=FILE out."
+        )
     if cfg.checkpoint is None and cfg.predictions is None and needs_checkpoint:
         raise LearnatError(
             "Give what to score: predictions=FILE (a prediction file, or the run folder that holds one), "
@@ -125,52 +147,24 @@ def check_execute_on(split: str, execute_on: str | None) -> None:
         )
 
 
+def _compared_with(cfg: DictConfig, others: Given | None) -> ComparedWith | None:
+    """How messages and files call what is compared with."""
+    if others is None:
+        return None
+    stage = "" if cfg.compare_with_stage is None else f" ({cfg.compare_with_stage})"
+    return ComparedWith(f"{cfg.compare_with}{stage}", others.digest)
+
+
 def _tell_changes(folder: Path, cfg: DictConfig, known: Mapping[str, Any]) -> None:
     changes = changed_settings(folder, cfg, FIXED, **known)
     if changes:
         console.print(f"This replaces scores made with other settings: {changes}.", markup=False)
 
 
-def _file_record(path: Path) -> str:
-    """A name and a digest of the content, by which a file is known again."""
-    return f"{path.name}, {hashlib.sha256(path.read_bytes()).hexdigest()[:12]}"
-
-
 def _checkpoint_record(folder: Path) -> str:
     from learnat.training.models import source_of  # scoring a file needs no torch
 
     return f"{folder.resolve().name}, {source_of(folder)[:12]}"
-
-
-def _tell_failures(stage: str, verdicts: Sequence[Verdict]) -> None:
-    """Warn where that predictions do not run says more about their file than about a model."""
-    if verdicts and not any(verdict.executed for verdict in verdicts):
-        first = verdicts[0]
-        error = textwrap.shorten(first.error or "", 160, placeholder=" …")
-        _log.warning("%s: none of the %d predictions ran; question %d: %s", stage, len(verdicts), first.index, error)
-    fenced = sum(verdict.predicted.lstrip().startswith("```") for verdict in verdicts)
-    if fenced:
-        _log.warning(
-            "%s: %d of the %d predictions begin with a Markdown fence (```), which is no SQL: take fences off",
-            stage,
-            fenced,
-            len(verdicts),
-        )
-
-
-def _read_answers(
-    benchmark: Benchmark, split: str, path: str, stage: str | None, key: str
-) -> tuple[str, Sequence[Answer]]:
-    """Whose predictions a file holds, and these."""
-    predictions = read_predictions(path, split, None if stage is None else str(stage), key)
-    examples = benchmark.examples(split)
-    check_predictions(predictions, examples, split)
-    others = len(predictions.keys() - {example.index for example in examples})
-    if others:
-        # Right where questions were left out on purpose, and all there is to see where the file is another split's.
-        _log.warning("%s: %d of its %d predictions are for no question that is scored", path, others, len(predictions))
-    answers = [answer_of_sql(example.index, predictions[example.index]) for example in examples]
-    return predictions.stage or Path(path).name, answers
 
 
 def _ask(
@@ -195,5 +189,5 @@ def _ask(
         )
         with progress_bar(f"answering {split}", len(benchmark.examples(split)), console) as bar:
             runner = CandidateRunner(pool, mode, cfg.executor.timeout_s, cfg.execute_on)
-            answers = answer_split(engine, benchmark, split, strategy, runner, folder / "answers.jsonl", bar)
+            answers = answer_split(engine, benchmark, split, strategy, runner, folder / ANSWERS_FILE, bar)
         return str(cfg.checkpoint or engine.name), strategy, answers

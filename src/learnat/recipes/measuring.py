@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from learnat.benchmarks.types import Benchmark
+from learnat.errors import LearnatError
 from learnat.evaluation.executed_on import ExecutedOn, addresses_on
 from learnat.evaluation.execution_accuracy import ExecutionAccuracy
 from learnat.evaluation.metric import Measured, Metric
@@ -42,6 +43,14 @@ class Scored:
         return {metric.name: measured.values for metric, measured in self.measured}
 
 
+@dataclass(frozen=True)
+class ComparedWith:
+    """The predictions that answers are compared with: what they are called, and the digest of their file."""
+
+    name: str
+    digest: str
+
+
 class Measuring:
     """The metrics that ``cfg`` names, execution accuracy first, with the workers to execute queries on.
 
@@ -55,6 +64,8 @@ class Measuring:
     def __init__(self, cfg: DictConfig, benchmark: Benchmark, console: Console) -> None:
         asked = benchmark.metrics if cfg.metrics is None else cfg.metrics
         asked = [asked] if isinstance(asked, str) else asked
+        if not isinstance(asked, Sequence) or not all(isinstance(name, str) for name in asked):
+            raise LearnatError(f"metrics={asked} must be names of metrics, as in metrics=[em,ts].")
         self._ex = ExecutionAccuracy(cfg.ex_mode)
         others = [name for name in asked if name != self._ex.name]
         self._metrics = [self._ex, *make_metrics(others, cfg.timing_iterations)]
@@ -105,16 +116,18 @@ def report(
     split: str,
     scores: Mapping[str, Any],
     comparison: Mapping[str, PairedComparison],
-    compared_with: str | None,
+    compared_with: ComparedWith | None,
     console: Console,
 ) -> None:
     """Print and write what was measured (``show_tables``) and, where there is a comparison, comparison.json."""
     metrics = {stage: {split: scores}}
     tables = [*(rows(metrics, name) for name in metric_names(metrics)), feature_rows(scores, f"{stage}, {split}")]
-    lines = [f"{TITLES[name]}, {paired.told(str(compared_with), stage)}" for name, paired in comparison.items()]
+    before = compared_with.name if compared_with is not None else ""
+    lines = [f"{TITLES[name]}, {paired.told(before, stage)}" for name, paired in comparison.items()]
     show_tables(folder, tables, lines, console)
     # Left by an earlier run, it would be of other scores.
     (folder / "comparison.json").unlink(missing_ok=True)
-    if comparison:
+    if comparison and compared_with is not None:
         by_metric = {name: asdict(paired) for name, paired in comparison.items()}
-        write_json(folder / "comparison.json", {"with": compared_with, **by_metric})
+        named = {"with": compared_with.name, "with_digest": compared_with.digest}
+        write_json(folder / "comparison.json", {**named, **by_metric})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import sqlite3
 import subprocess
@@ -68,8 +69,24 @@ def provenance(
 
 def write_provenance(folder: Path, cfg: DictConfig, **known: Any) -> None:
     """Write ``folder/provenance.json``; called again with more ``known``, it replaces the earlier record."""
-    text = json.dumps(provenance(cfg, **known), indent=2, ensure_ascii=False, default=str)
-    (folder / FILE_NAME).write_text(text + "\n", encoding="utf-8")
+    _write(folder / FILE_NAME, json.dumps(provenance(cfg, **known), indent=2, ensure_ascii=False, default=str))
+
+
+def refuse_other_command(folder: Path, key: str) -> None:
+    """Raise ``LearnatError`` where ``folder`` holds the record of another command's run.
+
+    It is one whose config lacks ``key``, which this command's alone has. One that cannot be read, as a kill may have
+    left it, tells nothing that could be lost.
+    """
+    try:
+        record = json.loads((folder / FILE_NAME).read_text(encoding="utf-8"))
+        config, command = record["config"], Path(record["command"][0]).name
+    except (OSError, ValueError, LookupError, TypeError):
+        return
+    if key not in config:
+        raise LearnatError(
+            f"{folder} holds a run of {command}, whose {FILE_NAME} would be overwritten. Give another run_dir."
+        )
 
 
 def keep_settings(folder: Path, cfg: DictConfig, fixed: Sequence[str] | None = None, **known: Any) -> None:
@@ -79,8 +96,7 @@ def keep_settings(folder: Path, cfg: DictConfig, fixed: Sequence[str] | None = N
     Raises ``LearnatError`` as ``changed_settings`` does.
     """
     changed_settings(folder, cfg, fixed, **known)
-    text = json.dumps(_settings(cfg, known), indent=2, default=str)
-    (folder / SETTINGS_FILE).write_text(text + "\n", encoding="utf-8")
+    _write(folder / SETTINGS_FILE, json.dumps(_settings(cfg, known), indent=2, default=str))
 
 
 def changed_settings(folder: Path, cfg: DictConfig, fixed: Sequence[str] | None = None, **known: Any) -> str:
@@ -88,12 +104,12 @@ def changed_settings(folder: Path, cfg: DictConfig, fixed: Sequence[str] | None 
 
     ``fixed`` are the keys (with all below them) that may not differ; None: none may.
 
-    Raises ``LearnatError`` naming the keys that differ and may not.
+    Raises ``LearnatError`` naming the keys that differ and may not, or the file where it cannot be read.
     """
     path = folder / SETTINGS_FILE
     if not path.is_file():
         return ""
-    now, before = _settings(cfg, known), json.loads(path.read_text(encoding="utf-8"))
+    now, before = _settings(cfg, known), _kept(path)
     differing = sorted(key for key in {*now, *before} if now.get(key) != before.get(key))
     refused = [key for key in differing if fixed is None or any(f"{key}.".startswith(f"{one}.") for one in fixed)]
     shown = refused or differing
@@ -105,6 +121,30 @@ def changed_settings(folder: Path, cfg: DictConfig, fixed: Sequence[str] | None 
             "Give another run_dir, or the same settings to resume."
         )
     return changes
+
+
+def _kept(path: Path) -> dict[str, Any]:
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise LearnatError(_unreadable(path, str(error))) from error
+    if not isinstance(kept, dict):
+        raise LearnatError(_unreadable(path, f"it holds a {type(kept).__name__} and no object"))
+    return kept
+
+
+def _unreadable(path: Path, reason: str) -> str:
+    return (
+        f"{path} cannot be read ({reason}): it says which settings the run there was made with. Give another run_dir, "
+        "or, where you know them to be the same, delete that file."
+    )
+
+
+def _write(path: Path, text: str) -> None:
+    """Write ``text`` whole or not at all: a kill leaves what was there before."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text + "\n", encoding="utf-8")
+    os.replace(partial, path)
 
 
 def _settings(cfg: DictConfig, known: Mapping[str, Any]) -> dict[str, Any]:

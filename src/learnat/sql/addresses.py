@@ -16,6 +16,8 @@ Address = Path | str
 
 _URL = re.compile(r"postgres(ql)?://")
 _PASSWORD = re.compile(r"(?<=://)([^:/@]*):[^@/]*(?=@)|([?&]password=)[^&]*")
+_DUCKDB = b"DUCK"
+"""Bytes 8 to 11 of a DuckDB file."""
 _PACKAGES = {"duckdb": ("duckdb", "duckdb"), "postgresql": ("psycopg", "postgres")}
 """The package that talks to an engine, and the extra that brings it."""
 
@@ -56,7 +58,11 @@ def check_sqlite(path: Address) -> Path:
         LearnatError: the file is missing, a folder, unreadable, or not SQLite.
     """
     path = Path(path)
-    if not path.exists():
+    try:
+        exists = path.exists()
+    except OSError as error:  # a name that is too long
+        raise LearnatError(f"Cannot read the database {path}: {error.strerror}.") from error
+    if not exists:
         raise LearnatError(f"No database at {path}: give the path of an existing SQLite file.")
     if not path.is_file():
         raise LearnatError(f"{path} is not a file: give the path of the SQLite file itself.")
@@ -65,13 +71,24 @@ def check_sqlite(path: Address) -> Path:
             header = file.read(16)
     except OSError as error:
         raise LearnatError(f"Cannot read the database {path}: {error.strerror}. Check its permissions.") from error
-    if header[8:12] == b"DUCK":
-        raise LearnatError(f"{path} is a DuckDB database: rename it so that it ends in .duckdb.")
+    if header[8:12] == _DUCKDB:
+        raise LearnatError(
+            f"{path} is a DuckDB database, not SQLite: where DuckDB can be used, call it so that it ends in .duckdb."
+        )
     # An empty file is a valid, empty SQLite database, but never one that a question can be asked of.
     if header != b"SQLite format 3\0":
         what = "is empty" if not header else "is not a SQLite database"
         raise LearnatError(f"{path} {what}: download or copy it again (a Git LFS pointer looks like this too).")
     return path
+
+
+def is_duckdb(path: Path) -> bool:
+    """Whether ``path`` is a DuckDB file that can be read, whatever it is called."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(12)[8:] == _DUCKDB
+    except OSError:
+        return False
 
 
 def _is_url(address: Address) -> bool:

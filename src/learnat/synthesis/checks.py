@@ -69,6 +69,23 @@ def check_address(key: str, value: object) -> None:
     raise LearnatError(f"{key}={value!r} is no server's address: write it as in http://localhost:8000/v1.")
 
 
+def name_of(key: str, value: object, what: str) -> str:
+    """``value`` as a text: what YAML reads as a number is a name, too.
+
+    Raises ``LearnatError`` for what is no name of one thing; ``what`` says which it should be.
+    """
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if not isinstance(value, str) or not value.strip():
+        raise LearnatError(f"{key}={shown(value)} must be {what}.")
+    return value
+
+
+def shown(value: object) -> str:
+    """``value`` as a command line has it."""
+    return "null" if value is None else str(value) or "''"
+
+
 def check_variable(key: str, value: object) -> None:
     """Raise ``LearnatError``, without telling ``value``, unless it is None or an environment variable's name."""
     if value is not None and not (isinstance(value, str) and re.fullmatch(r"[A-Za-z_]\w*", value, re.ASCII)):

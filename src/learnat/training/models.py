@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -191,7 +192,7 @@ def prompt_style(checkpoint: str | Path) -> PromptStyle:
 
 def read_manifest(folder: Path) -> Any:
     """What ``export`` wrote about a checkpoint folder. Raises ``LearnatError`` when it is not one."""
-    if not (folder / MANIFEST).is_file():
+    if not os.path.isfile(folder / MANIFEST):  # unlike Path's, false for a name that is too long
         raise LearnatError(
             f"{folder} is not a LearNAT checkpoint: it has no {MANIFEST}. Give the folder that a run wrote, "
             "<run folder>/checkpoints/<stage>."

@@ -10,13 +10,16 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
 from learnat.errors import LearnatError
 from learnat.synthesis.checks import check_count, check_number
 from learnat.training.prompts import PromptStyle
+
+_NO_SEED = 1
+"""Stands for no seed: the default one, so that what was kept before seeds were left out of keys is found again."""
 
 Role = Literal["system", "user", "assistant"]
 
@@ -155,6 +158,14 @@ class Engine(Protocol):
         Raises ``LearnatError`` where the model cannot go on; what was yielded until then stands.
         """
         ...
+
+    def draws(self, decoding: Decoding) -> bool:
+        """Whether texts are drawn, so that those of another seed are others."""
+        return decoding.temperature > 0
+
+    def kept_by(self, decoding: Decoding) -> Decoding:
+        """``decoding`` as keys of what is kept on disk hold it: of no seed where none makes a difference."""
+        return decoding if self.draws(decoding) else replace(decoding, seed=_NO_SEED)
 
     def session(self) -> AbstractContextManager[object]:
         """Calls within it go on with one another's prompts: what was computed of these is kept until it ends.

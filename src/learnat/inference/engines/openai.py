@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from learnat.errors import LearnatError
 from learnat.inference.engines.base import Completion, Decoding, Engine, Prompt, Request, Written
-from learnat.synthesis.checks import check_address, check_count, check_number, check_variable
+from learnat.synthesis.checks import check_address, check_count, check_number, check_variable, name_of, shown
 from learnat.synthesis.proposers.base import Unanswered
 from learnat.synthesis.proposers.cache import Reply, ReplyCache, cache_key
 from learnat.training.prompts import PromptStyle
@@ -70,8 +70,22 @@ class OpenAISettings:
         check_count("engine.attempts", self.attempts)
         check_number("engine.timeout_s", self.timeout_s, least=0.001)
         check_number("engine.patience_s", self.patience_s, least=0.0)
-        if unknown := sorted({*self.omit} - {*PARAMETERS}):
+        if isinstance(self.omit, str) or not isinstance(self.omit, Sequence):
+            example = self.omit if isinstance(self.omit, str) else "seed"
+            raise LearnatError(
+                f"engine.omit={shown(self.omit)} must be a list of names, as in engine.omit=[{example}], [] for none."
+            )
+        if unknown := [name for name in self.omit if name not in PARAMETERS]:
             raise LearnatError(f"engine.omit: {unknown[0]!r} is unknown. Known: {', '.join(PARAMETERS)}.")
+        if not isinstance(self.extra_body, Mapping):
+            raise LearnatError(
+                f"engine.extra_body={shown(self.extra_body)} must hold names and values, as in "
+                "engine.extra_body={top_k: 1}, {} for none."
+            )
+        several = "the name of the server's model; to ask several, start a sweep, -m engine.model=NAME,NAME"
+        object.__setattr__(self, "model", name_of("engine.model", self.model, several))
+        if self.cache is not None and not isinstance(self.cache, Path):
+            object.__setattr__(self, "cache", name_of("engine.cache", self.cache, "a file, or null for none"))
 
     def open(self, checkpoint: str | Path | None, style: PromptStyle) -> OpenAIEngine:
         """``checkpoint`` may be the folder that the server has its model from; prompts are then of its style."""
@@ -96,6 +110,11 @@ class OpenAIEngine(Engine):
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self._waiting = False
+
+    def draws(self, decoding: Decoding) -> bool:
+        """Also where the server is not told the temperature, or told another one: then it has one of its own."""
+        own = "temperature" in self.settings.omit or "temperature" in self.settings.extra_body
+        return own or decoding.temperature > 0
 
     def generate(self, requests: Sequence[Request], decoding: Decoding) -> Iterator[Written]:
         asked = [(place, sample) for place, request in enumerate(requests) for sample in request.samples]
@@ -143,7 +162,7 @@ class OpenAIEngine(Engine):
     def _complete(self, prompt: Prompt, decoding: Decoding, sample: int, ask: Ask | None = None) -> Completion:
         """``ask`` is who gets a reply that is not known yet: by default, one that waits for the whole of it."""
         call = self._call(prompt, decoding, sample)
-        key = cache_key({**call, "seed": decoding.seed}, sample)
+        key = cache_key({**call, "seed": self.kept_by(decoding).seed}, sample)
         known = self._replies.get(key) if self._replies is not None else None
         if known is not None:
             return _completion(known)
