@@ -94,7 +94,7 @@ def test_bird_names_databases(tmp_path: Path) -> None:
         ('NaN\n{"index": 0, "predicted": "a"}\n{"index": 1, "predicted": "b"}', [":1", "NaN"]),
         ('loading …\n{"index": 0, "predicted": "a"}\n{"index": 1, "predicted": "b"}', [":1", "not valid JSON"]),
         ('\n3\n\n{"index": 0, "predicted": "a"}\n{"index": 1, "predicted": "b"}', [":2", "found 3"]),
-        ("S\0E\0L\0", ["NUL", "iconv -f UTF-16"]),
+        ("S\0E\0L\0", ["is UTF-16 text", "iconv -f UTF-16"]),
     ],
 )
 def test_malformed_files(tmp_path: Path, text: str, words: list[str]) -> None:
@@ -102,6 +102,10 @@ def test_malformed_files(tmp_path: Path, text: str, words: list[str]) -> None:
         read_predictions(write(tmp_path, text))
     for word in ["predictions.txt", *words]:
         assert word in str(caught.value)
+
+
+def test_a_nul_in_a_query_is_its_own_mistake(tmp_path: Path) -> None:
+    assert dict(read_predictions(write(tmp_path, "SELECT '\0'\nSELECT 2\n"))) == {0: "SELECT '\0'", 1: "SELECT 2"}
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
@@ -153,6 +157,9 @@ def test_a_file_paired_by_position_has_as_many_as_the_split(tmp_path: Path) -> N
     assert "holds 6 predictions" in told and "'dev' has 9 questions, 4 of which are scored" in told
     assert "no. 3 is the first that begins like no query: 'FROM c'" in told
     assert "2 are empty, which counts as a prediction: no. 4 is the first" in told
+    check_positions(read_predictions(write(tmp_path, "SELECT a\n\nSELECT b\n\n\n")), 3, 3, "dev")
+    with pytest.raises(LearnatError, match="holds 4 predictions"):
+        check_positions(read_predictions(write(tmp_path, "SELECT a\n\n\nSELECT b\n")), 3, 3, "dev")
     indexed = "".join(json.dumps({"index": i, "predicted": "a"}) + "\n" for i in range(5))
     check_positions(read_predictions(write(tmp_path, indexed)), 3, 3, "dev")
     check_positions(read_predictions(write(tmp_path, '{"0": "a", "9": "b"}')), 3, 3, "dev")

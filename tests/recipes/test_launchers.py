@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 def needs(name: str) -> None:
     """Skip where the launcher's extra is not installed: Ray's refuses the cloudpickle that joblib's needs."""
     if importlib.util.find_spec(f"hydra_plugins.hydra_{name.partition('_')[0]}_launcher") is None:
-        pytest.skip(f"hydra/launcher={name} needs pip install 'learnat[{name.partition('_')[0]}]'")
+        pytest.skip(f"hydra/launcher={name} needs pip install -e '.[{name.partition('_')[0]}]'")
 
 
 @pytest.fixture(scope="module")

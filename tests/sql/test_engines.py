@@ -266,7 +266,7 @@ def test_what_cannot_be_opened_is_one_clear_line(
 def test_a_package_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("learnat.sql.addresses.find_spec", lambda name: None)
     require_engine("sqlite")
-    with pytest.raises(LearnatError, match=r"learnat\[postgres\]"):
+    with pytest.raises(LearnatError, match=r"pip install -e .\.\[postgres\]"):
         require_engine("postgresql")
 
 

@@ -122,11 +122,10 @@ def _content(path: Path) -> bytes:
 def _decoded(path: Path, data: bytes) -> str:
     if data.startswith(_GZIP):
         raise LearnatError(f"{path} is compressed with gzip: unpack it first (gunzip FILE).")
-    convert = "write it as UTF-8 first (iconv -f UTF-16 -t UTF-8 FILE > OTHER_FILE)"
-    if data.startswith(_UTF_16):
-        raise LearnatError(f"{path} is UTF-16 text, not UTF-8: {convert}.")
-    if b"\0" in data:
-        raise LearnatError(f"{path} holds NUL bytes, which is no UTF-8 text. If it is UTF-16, {convert}.")
+    # Without its mark, UTF-16 of SQL is NUL in every second byte; one in a query is that query's mistake.
+    if data.startswith(_UTF_16) or data.count(0) > len(data) // 4:
+        convert = "iconv -f UTF-16 -t UTF-8 FILE > OTHER_FILE"
+        raise LearnatError(f"{path} is UTF-16 text, not UTF-8: write it as UTF-8 first ({convert}).")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -161,7 +160,7 @@ def _chosen(
 def check_positions(predictions: Predictions, whole: int, scored: int, split: str) -> None:
     """Nothing, when predictions that are paired by position may be paired so.
 
-    One too many or too few, and all behind it are taken for another question's.
+    One too many or too few, and all behind it are taken for another question's. Blank lines at the end are none.
 
     Args:
         whole: how many questions ``split`` has.
@@ -171,6 +170,8 @@ def check_positions(predictions: Predictions, whole: int, scored: int, split: st
         LearnatError: there are neither as many predictions as the one nor as the other.
     """
     if not predictions.by_position or len(predictions) in (whole, scored):
+        return
+    if len(predictions) > whole and not any(sql for index, sql in predictions.items() if index >= whole):
         return
     part = f", {scored} of which are scored" if scored != whole else ""
     strange = [index for index, sql in predictions.items() if sql and not _QUERY.match(sql)]
