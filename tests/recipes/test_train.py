@@ -129,7 +129,9 @@ def test_a_checkpoint_is_asked_with_the_sample_values_it_was_trained_with(tmp_pa
     with pytest.raises(LearnatError, match=r"data\.samples=1 reads fewer: give data\.samples=2\."):
         train(config(tmp_path / "b", cache, f"warm_start.checkpoint={checkpoint}", "data.samples=1"))
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg = compose("evaluate", [*SHRUNK[:4], f"cache_dir={cache}", f"checkpoint={checkpoint}", "run_dir=nowhere"])
+        cfg = compose(
+            "evaluate", [*SHRUNK[:4], f"cache_dir={cache}", f"checkpoint={checkpoint}", f"run_dir={tmp_path / 'c'}"]
+        )
     with pytest.raises(LearnatError, match=r"data\.samples=0 reads fewer: give data\.samples=2\."):
         evaluate(cfg)
 

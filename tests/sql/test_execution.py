@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from pathlib import Path
 
 import pytest
 
 from learnat.sql.execution import ExecutorPool
+from learnat.sql.execution_worker import sqlite
 from tests.sql.items import ENDLESS, LIMIT_S, assert_untouched, digest
 
 BOMBS = {
@@ -116,6 +118,21 @@ def test_malformed_statements_are_errors(pool: ExecutorPool, database: Path, nam
     result = pool.run(database, MALFORMED[name])
     assert result.error
     assert_untouched(pool, database, before)
+
+
+def test_statements_and_texts_are_capped_without_sqlites_own_limits(
+    database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = sqlite.SqliteDatabase(str(database), 2**30)
+    monkeypatch.setitem(sqlite.LIMITS, sqlite.SQL_LENGTH, 16)
+    assert opened.execute("SELECT 'eight'", time.monotonic() + 9).fetchmany(1) == [("eight",)]
+    with pytest.raises(sqlite3.DataError, match="too large"):
+        opened.execute("SELECT '€€€'", time.monotonic() + 9)
+    monkeypatch.setitem(sqlite.LIMITS, sqlite.LENGTH, 4)
+    assert sqlite.text_of(b"four") == "four"
+    with pytest.raises(sqlite3.DataError, match="too big"):
+        opened.execute("SELECT 'five'||5", time.monotonic() + 9).fetchmany(1)
+    opened.close()
 
 
 def test_refusals_say_what_was_refused(pool: ExecutorPool, database: Path) -> None:

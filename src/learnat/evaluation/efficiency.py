@@ -4,9 +4,9 @@ Official definitions: ``evaluation_ves.py`` of BIRD (valid efficiency score: the
 prediction's) and of bird-bench/mini_dev (reward-based: that ratio in brackets). Neither is a share: gold against gold
 is about 1 in VES and between 0.9 and 1 in R-VES, whose maximum is √1.25; the official scripts print both times 100.
 
-Gold and prediction take turns, and in every second turn gold goes first, so that a machine that slows down slows both;
-one statement runs at a time, and each has run once before. A time includes fetching all rows, as in mini_dev's script:
-SQLite computes many results only while they are fetched.
+Gold and prediction take turns, so that a machine that slows down slows both, and each always follows the other: a query
+that follows itself finds its pages cached. One statement runs at a time, and each has run once before. A time includes
+fetching all rows, as in mini_dev's script: SQLite computes many results only while they are fetched.
 
 The mean of noisy ratios is above 1 even for equal times. How far is said beside every figure: gold's times against
 gold's times of the next turn, scored alike. Equal queries are timed once, in however many prediction files they occur:
@@ -23,7 +23,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from learnat.errors import LearnatError
-from learnat.evaluation.metric import LEARNAT, Measured
+from learnat.evaluation.metric import LEARNAT, Measured, mean
 from learnat.evaluation.run import Pair, ScoringRun
 from learnat.sql.execution import Result
 from learnat.sql.results import equal
@@ -101,7 +101,7 @@ class Stopwatch:
         golds: list[float] = []
         others: list[float] = []
         for turn in range(-1, self.iterations):
-            for query, times in ((pair.gold, golds), (pair.predicted, others))[:: 1 if turn % 2 else -1]:
+            for query, times in ((pair.gold, golds), (pair.predicted, others)):
                 result = run.pool.run(query.path, query.sql, run.timeout_s)
                 # Not ``ok``: of a result that a cap cuts, which is right by its digest, both are timed up to the cap.
                 if result.error is not None:
@@ -134,14 +134,14 @@ class _Efficiency:
     def measure(self, run: ScoringRun) -> Measured:
         timings = self._stopwatch.timings(run)
         controls = [self._value(own) for own in (timing.ratios.control for timing in timings) if own is not None]
-        control = f"; gold against itself {sum(controls) / len(controls):.3f}" if controls else ""
         return Measured(
             values=tuple(self._value(timing.ratios.ratio) for timing in timings),
-            comparison=f"{MODE}, {self._stopwatch.iterations} interleaved timings{control}",
+            comparison=f"{MODE}, {self._stopwatch.iterations} interleaved timings",
             database_hash=run.benchmark.fingerprint(run.split),
             timed_out=sum(timing.timed_out for timing in timings),
             truncated=sum(timing.truncated for timing in timings),
             gold_failed=sum(timing.gold_failed for timing in timings),
+            control=mean(controls),
         )
 
 

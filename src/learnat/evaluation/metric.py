@@ -20,6 +20,7 @@ class Measured:
     ``timed_out`` the questions that met the time limit, ``truncated`` those of which a cap hid what the metric needs
     (they count as wrong), ``gold_failed`` those whose gold query could not be used. ``executes`` says what ran: the
     run's queries, wherever they run (``run``); queries on SQLite files always (``sqlite``); or ``nothing``.
+    ``control`` is what equal queries earn by a metric of time, over the right predictions.
     """
 
     values: tuple[float | None, ...]
@@ -29,6 +30,7 @@ class Measured:
     truncated: int = 0
     gold_failed: int = 0
     executes: Literal["run", "sqlite", "nothing"] = "run"
+    control: float | None = None
 
     @property
     def scored(self) -> int:

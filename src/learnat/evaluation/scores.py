@@ -39,6 +39,7 @@ class MetricProvenance:
     ``questions`` were scored by it, ``not_scored`` are those that it does not apply to. ``timed_out``, ``truncated``
     (a cap hid what the metric needs) and ``gold_failed`` count questions. ``engine`` (name and version) and
     ``database_hash`` name what it ran on, which differs between metrics; ``engine`` is None where nothing was executed.
+    ``control`` is what gold's times against gold's earn by a metric of time.
     """
 
     evaluator: str
@@ -50,6 +51,7 @@ class MetricProvenance:
     timed_out: int
     truncated: int
     gold_failed: int
+    control: float | None = None
 
 
 @dataclass(frozen=True)

@@ -128,4 +128,5 @@ def _of_metric(metric: Metric, measured: Measured, executed_on: ExecutedOn | Non
         timed_out=measured.timed_out,
         truncated=measured.truncated,
         gold_failed=measured.gold_failed,
+        control=measured.control,
     )

@@ -155,6 +155,9 @@ def _parts(scores: Sequence[Mapping[str, Any]], metric: str) -> list[str]:
         for key, label in _SAID
         if all(key in provenance for provenance in found)
     ]
+    controls = [provenance["control"] for provenance in found if provenance.get("control") is not None]
+    if controls:
+        parts.append(f"gold against itself {'/'.join(f'{100 * control:.1f}' for control in controls)}")
     solved = [provenance["demonstrations"] for provenance in found if provenance.get("demonstrations") is not None]
     if solved:
         told = dict.fromkeys(f"{each['count']} ({each['digest']})" for each in solved)

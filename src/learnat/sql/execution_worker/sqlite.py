@@ -76,7 +76,7 @@ ACTION_NAMES = {
 }
 
 
-def _text(raw: bytes) -> str:
+def text_of(raw: bytes) -> str:
     """``raw`` without what is no UTF-8, as the official Spider evaluator reads text."""
     if len(raw) > LIMITS[LENGTH]:
         raise sqlite3.DataError("string or blob too big")
@@ -98,10 +98,12 @@ class SqliteDatabase(OpenDatabase):
             check_same_thread=False,
         )
         self._connection = connection
-        connection.text_factory = _text
+        connection.text_factory = text_of
         for pragma in ("query_only=ON", "temp_store=MEMORY", f"hard_heap_limit={memory_bytes // 2}"):
             connection.execute(f"PRAGMA {pragma}").close()
-        if hasattr(connection, "setlimit"):  # Python 3.10 has none: there ``_text`` and ``execute`` keep two of them
+        # Python 3.10 has no setlimit: statements and texts that come out are capped all the same (``execute``,
+        # ``text_of``), and what a query makes on its way by the heap limit alone.
+        if hasattr(connection, "setlimit"):
             for category, cap in LIMITS.items():
                 connection.setlimit(category, cap)
         connection.set_authorizer(self._authorize)
@@ -115,7 +117,7 @@ class SqliteDatabase(OpenDatabase):
     def execute(self, sql: str, deadline: float) -> Cursor:
         self._deadline = deadline
         self._refused = None
-        if len(sql) > LIMITS[SQL_LENGTH]:
+        if len(sql.encode("utf-8", "surrogatepass")) > LIMITS[SQL_LENGTH]:
             raise sqlite3.DataError("query string is too large")
         return self._connection.execute(sql)
 
