@@ -123,6 +123,16 @@ def test_preference_training_starts_from_a_given_checkpoint(tmp_path: Path, cach
     assert metrics(tmp_path / "b")["sft"]["dev_seen"]["ex"] == metrics(tmp_path / "a")["sft"]["dev_seen"]["ex"]
 
 
+def test_failed_gold_queries_are_told_of_once_a_split(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr("learnat.recipes.scoring.tell_gold_failures", lambda verdicts: told.append(verdicts[0].split))
+    train(config(tmp_path / "a", cache))
+    assert len(metrics(tmp_path / "a")) > 1
+    assert told == ["dev_seen", "dev_unseen"]
+
+
 def test_a_checkpoint_is_asked_with_the_sample_values_it_was_trained_with(tmp_path: Path, cache: Path) -> None:
     train(config(tmp_path / "a", cache, "loss=sft", "data.samples=2", "score_untrained=false"))
     checkpoint = tmp_path / "a" / "checkpoints" / "sft"
