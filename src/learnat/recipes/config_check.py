@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +93,9 @@ def _check(loader: ConfigLoader, config_dir: Path, config_name: str, parsed: Seq
     items = {(item.get_key_element(), finder.chosen_by(item)): item for item in [*swept, *parsed]}.values()
     groups = [as_overrides(item) for item in items if finder.chosen_by(item)]
     keys = [item for item in items if not finder.chosen_by(item)]
-    for choice in combinations(finder.files, groups, keys):
+    with _named([item.input_line or "" for item in items]):
+        choices = combinations(finder.files, groups, keys)
+    for choice in choices:
         defaults = _defaults(config_name, search_path, choice)
         known = _container(defaults)
         for item in items:
@@ -206,14 +209,23 @@ class _Groups:
 
 
 def _composed(config_name: str, overrides: Sequence[str]) -> DictConfig:
-    """Hydra's config and the command's; raise ``LearnatError`` for what Hydra fails on without an error of its own."""
-    try:
+    """Hydra's config and the command's; raises as ``_named`` does."""
+    with _named(overrides):
         return compose(config_name, overrides=list(overrides), return_hydra_config=True)
-    except (HydraException, OmegaConfBaseException):
+
+
+@contextmanager
+def _named(overrides: Sequence[str]) -> Iterator[None]:
+    """Raise ``LearnatError`` for what Hydra, which reads ``overrides``, fails on without an error of its own."""
+    try:
+        yield
+    except (HydraException, OmegaConfBaseException, LearnatError):
         raise
     except Exception as error:
-        reason = str(error).partition("\n")[0] or type(error).__name__
-        raise LearnatError(f"Hydra cannot apply {' '.join(overrides)}: {reason}") from error
+        text = str(error).strip()
+        # YAML's errors say in their further lines which file they are about
+        reason = " ".join(text.split()) if hasattr(error, "problem_mark") else text.partition("\n")[0]
+        raise LearnatError(f"Hydra cannot apply {' '.join(overrides)}: {reason or type(error).__name__}") from error
 
 
 def _defaults(config_name: str, search_path: Sequence[str], choice: Sequence[str]) -> DictConfig:
