@@ -107,9 +107,16 @@ def _check_command_line(arguments: Namespace, config_dir: Path, config_name: str
         config_dir = _folder("--config-path", arguments.config_path, config_dir.parent)
         # A relative one begins where the main is, and Hydra takes this file for it. The last of two is what counts.
         sys.argv += ["--config-path", str(config_dir)]
-    if arguments.overrides:
-        name = arguments.config_name or config_name
-        check_overrides(config_dir, name, arguments.overrides, command, main=config_name, own_dir=own_dir)
+    if arguments.overrides or arguments.config_name or arguments.config_path:
+        check_overrides(
+            config_dir,
+            arguments.config_name or config_name,
+            arguments.overrides,
+            command,
+            main=config_name,
+            own_dir=own_dir,
+            multirun=arguments.multirun,
+        )
 
 
 def _folder(flag: str, given: str, base: Path) -> Path:
