@@ -61,8 +61,12 @@ def launch(
     ``texts`` are keys that the command line may set in ways of their own, see ``hydra_arguments``.
     """
 
+    typed = list(sys.argv)
+
     @functools.wraps(recipe)
     def job(cfg: DictConfig) -> float | None:
+        # What is added for Hydra has been read: a record is to hold the command as it was given.
+        sys.argv[:] = typed
         return _run_job(recipe, cfg)
 
     end_quietly_when_closed()
