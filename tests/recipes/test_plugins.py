@@ -47,6 +47,19 @@ def test_a_failed_job_ends_the_search_with_its_message(tmp_path: Path) -> None:
     assert not (tmp_path / "out" / "1").exists()
 
 
+@pytest.mark.parametrize("sampler", ["grid", "tpe"])
+def test_a_search_of_which_every_job_fails_ends_with_the_table(tmp_path: Path, sampler: str) -> None:
+    """``max_failure_rate`` lets all of them run; there is no best one then."""
+    search = [f"hydra/sweeper/sampler={sampler}", "hydra.sweeper.n_trials=2", "hydra.sweeper.max_failure_rate=0.5"]
+    done = synthesize(tmp_path, *search, "search.k=choice(2,3)", "data=spider", f"data.root={tmp_path / 'none'}")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "Optuna found no best settings, for jobs failed." in done.stderr
+    with (tmp_path / "out" / "sweep.csv").open(encoding="utf-8", newline="") as file:
+        failed = [row["failed"] for row in csv.DictReader(file)]
+    assert len(failed) == 2 and all("there is no folder" in text for text in failed)
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [

@@ -31,7 +31,7 @@ from learnat.recipes.command_groups import register_help
 from learnat.recipes.command_line import check_secrets, hydra_arguments, literal
 from learnat.recipes.config_check import check_overrides
 from learnat.recipes.launchers import let_jobs_spawn
-from learnat.recipes.plugins import let_optuna_maximise
+from learnat.recipes.plugins import set_up_optuna
 from learnat.recipes.provenance import FILE_NAME, write_provenance
 from learnat.recipes.sweep import objective, print_run_folder
 from learnat.reporting.jobs import ERROR_FILE
@@ -75,7 +75,7 @@ def launch(
     command = Path(sys.argv[0]).name
     modes = [f"--{name.replace('_', '-')}" for name in MODES if getattr(arguments, name)]
     register_help(config_dir, config_name)
-    let_optuna_maximise()
+    set_up_optuna()
     # Libraries' warnings belong into the log, not between a recipe's lines.
     logging.captureWarnings(True)
     try:
