@@ -91,3 +91,12 @@ def test_a_file_that_is_no_yaml_is_named(app: Command, own: Path, overrides: lis
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("Hydra cannot apply ") and str(own / "loss" / "broken.yaml") in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("text", ["", "# nothing yet\n", "- name: mine\n", "mine\n", "# @package _global_\n"])
+def test_a_member_that_has_no_keys_is_named(app: Command, own: Path, text: str) -> None:
+    (own / "loss" / "empty.yaml").write_text(text)
+    done = app("--config-dir", "own", "loss=empty", "run_dir=out")
+    assert done.returncode == 2
+    assert done.stderr.startswith("loss")
+    assert done.stderr.endswith(" is needed here, and was deleted or never set (loss=empty is chosen).\n")

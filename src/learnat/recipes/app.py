@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import re
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
@@ -208,9 +209,22 @@ def _user_error(error: BaseException | None) -> LearnatError | None:
     """
     while error is not None and not isinstance(error, LearnatError):
         if isinstance(error, (ConfigAttributeError, ConfigKeyError)):
-            return LearnatError(f"{error.full_key} is needed here, and was deleted or never set.")
+            return LearnatError(
+                f"{error.full_key} is needed here, and was deleted or never set{_member(error.full_key)}."
+            )
         error = error.__cause__
     return error
+
+
+def _member(key: Any) -> str:
+    """The chosen member of the group that ``key`` is below, where its file lacks the key; empty otherwise."""
+    if not HydraConfig.initialized():
+        return ""
+    hydra_config, group = HydraConfig.get(), re.split(r"[.\[]", str(key))[0]
+    name = hydra_config.runtime.choices.get(group)
+    if name is None or any(text.startswith(f"~{group}") for text in hydra_config.overrides.task):
+        return ""
+    return f" ({group}={name} is chosen)"
 
 
 def _full_errors() -> bool:
