@@ -203,3 +203,12 @@ def test_a_pipe_gets_all_that_is_printed(app: Command) -> None:
     done = app("--help")
     assert done.returncode == 0
     assert done.stdout.rstrip().endswith("Use --hydra-help to view Hydra specific help")
+
+
+def test_the_record_holds_the_command_as_it_was_typed(app: Command, folder: Path) -> None:
+    (folder / "conf").rename(folder / "elsewhere")
+    typed = ["--config-path", "elsewhere", "run_dir=out", "text=a, b"]
+    done = app(*typed)
+    assert done.returncode == 0, done.stderr
+    record = json.loads((folder / "out" / "provenance.json").read_text())
+    assert (record["command"], record["config"]["text"]) == (["app.py", *typed], "a, b")

@@ -77,6 +77,8 @@ REFUSED = [
     ("loss.beat=interval(0,1)", "Unknown key 'loss.beat'. Did you mean 'loss.beta'?"),
     ("loss=glob(x*)", "loss=glob(x*) stands for no value at all: there would be nothing to run."),
     ("seed=range(3,1)", "seed=range(3,1) stands for no value at all: there would be nothing to run."),
+    ("seed=range(1,3,0)", "seed=range(1,3,0) has a step of 0: there would be no end of values."),
+    ("seed=range(1,3,0.0)", "seed=range(1,3,0.0) has a step of 0: there would be no end of values."),
     ("loss=interval(0,1)", "No loss is called '0.0'. Known: madpo, sft."),
     (
         "trainer={max_steps:{a:1},speed:{_target_:x}}",
@@ -240,3 +242,42 @@ def test_the_quotes_that_a_message_advises_help(app: Command, value: str) -> Non
     [advised] = shlex.split(done.stderr.strip().rpartition("the shell's, ")[2])
     done = app(advised, "run_dir=out", "--cfg", "job")
     assert yaml.safe_load(done.stdout)["required"] == value
+
+
+@pytest.mark.parametrize("number", ["range(0,1000000000)", "range(0,1000000000,0.5)", "shuffle(range(1000000000))"])
+def test_a_long_range_is_checked_at_once(folder: Path, number: str) -> None:
+    """Listing the values would take gigabytes: the process may have one more than it begins with."""
+    code = (
+        "import resource, sys\n"
+        "from pathlib import Path\n"
+        "from learnat.recipes.config_check import check_overrides\n"
+        "pages = int(Path('/proc/self/statm').read_text().split()[0])\n"
+        "limit = pages * resource.getpagesize() + 2**30\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (limit, limit))\n"
+        "check_overrides(Path('conf'), 'app', ['hydra/sweeper=search', sys.argv[1]])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, f"seed={number}"], cwd=folder, capture_output=True, text=True, timeout=30
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("override", ["loss=sft,madpo", "loss.beta=interval(0.05,0.5)", "seed=range(1,3)"])
+def test_a_sweep_without_its_flag_is_one_message(app: Command, override: str) -> None:
+    done = app(override, "hydra/sweeper=search")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"{override} is a sweep: add -m, for one job a value, or give one value.\n"
+
+
+def test_an_experiments_own_mode_needs_no_flag(app: Command) -> None:
+    done = app("experiment=sweep", "seed=3,4")
+    assert done.returncode == 0, done.stderr
+    assert "4 jobs" in done.stdout
+
+
+@pytest.mark.parametrize("overrides", [[], ["seed=2"]])
+def test_a_config_that_is_not_there_is_one_message(app: Command, overrides: list[str]) -> None:
+    done = app("--config-name", "nothing", *overrides)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("Cannot find primary config 'nothing'.")
+    assert len(done.stderr.splitlines()) == 1

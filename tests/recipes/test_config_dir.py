@@ -82,3 +82,21 @@ def test_a_folder_that_is_not_there_is_one_message(app: Command, flag: str) -> N
         assert (done.returncode, done.stdout) == (2, "")
         assert done.stderr.startswith(f"{flag} nowhere: there is no such folder")
         assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("overrides", [["loss=sft,broken", "trainer=cpu,gpu"], ["loss=sft,broken"]], ids=" ".join)
+def test_a_file_that_is_no_yaml_is_named(app: Command, own: Path, overrides: list[str]) -> None:
+    (own / "loss" / "broken.yaml").write_text("name: {\nbeta: 1\n")
+    done = app("--config-dir", "own", "-m", *overrides)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("Hydra cannot apply ") and str(own / "loss" / "broken.yaml") in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("text", ["", "# nothing yet\n", "- name: mine\n", "mine\n", "# @package _global_\n"])
+def test_a_member_that_has_no_keys_is_named(app: Command, own: Path, text: str) -> None:
+    (own / "loss" / "empty.yaml").write_text(text)
+    done = app("--config-dir", "own", "loss=empty", "run_dir=out")
+    assert done.returncode == 2
+    assert done.stderr.startswith("loss")
+    assert done.stderr.endswith(" is needed here, and was deleted or never set (loss=empty is chosen).\n")

@@ -170,6 +170,19 @@ def test_when_pairs_are_on_policy(overrides: list[str], expected: bool) -> None:
         (["on_policy.questions=true"], "on_policy.questions=True must be a whole number of at least 0."),
         (["data.on_policy_split=dev_seen"], "data.on_policy_split=dev_seen is one of data.eval_splits"),
         (["proposer@on_policy.proposer=ast"], "proposer@on_policy.proposer=mixed"),
+        (["on_policy=null"], "on_policy=null is needed as a mapping, with the keys of conf/train.yaml: leave it out."),
+        (["on_policy.search=null"], "on_policy.search=null is needed as a mapping, with the keys of conf/search"),
+        (["on_policy.search=3"], "on_policy.search=3 is needed as a mapping"),
+        (["on_policy.proposer=null"], "on_policy.proposer=null is needed as a mapping, with the keys of conf/proposer"),
+        (["on_policy.proposer.right=null"], "on_policy.proposer.right=null is needed as a mapping"),
+        (["on_policy.proposer.sampled=null"], "on_policy.proposer.sampled=null is needed as a mapping"),
+        (["pruning.rules=null"], "pruning.rules=null must be a list of rules, each with a _target_"),
+        (["pruning.rules=a"], "pruning.rules=a must be a list of rules, each with a _target_"),
+        (["pruning.rules=[a]"], "pruning.rules=['a'] must be a list of rules, each with a _target_"),
+        (
+            ["on_policy.proposer.sampled.checkpoint=/nowhere"],
+            "on_policy.proposer.sampled.checkpoint=/nowhere: it is the policy that proposes here. Leave checkpoint",
+        ),
     ],
 )
 def test_mistakes_name_the_way_out(overrides: list[str], message: str) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import re
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
@@ -31,7 +32,7 @@ from learnat.recipes.command_groups import register_help
 from learnat.recipes.command_line import check_secrets, hydra_arguments, literal
 from learnat.recipes.config_check import check_overrides
 from learnat.recipes.launchers import let_jobs_spawn
-from learnat.recipes.plugins import let_optuna_maximise
+from learnat.recipes.plugins import set_up_optuna
 from learnat.recipes.provenance import FILE_NAME, write_provenance
 from learnat.recipes.sweep import objective, print_run_folder
 from learnat.reporting.jobs import ERROR_FILE
@@ -61,8 +62,12 @@ def launch(
     ``texts`` are keys that the command line may set in ways of their own, see ``hydra_arguments``.
     """
 
+    typed = list(sys.argv)
+
     @functools.wraps(recipe)
     def job(cfg: DictConfig) -> float | None:
+        # What is added for Hydra has been read: a record is to hold the command as it was given.
+        sys.argv[:] = typed
         return _run_job(recipe, cfg)
 
     end_quietly_when_closed()
@@ -71,7 +76,7 @@ def launch(
     command = Path(sys.argv[0]).name
     modes = [f"--{name.replace('_', '-')}" for name in MODES if getattr(arguments, name)]
     register_help(config_dir, config_name)
-    let_optuna_maximise()
+    set_up_optuna()
     # Libraries' warnings belong into the log, not between a recipe's lines.
     logging.captureWarnings(True)
     try:
@@ -107,9 +112,16 @@ def _check_command_line(arguments: Namespace, config_dir: Path, config_name: str
         config_dir = _folder("--config-path", arguments.config_path, config_dir.parent)
         # A relative one begins where the main is, and Hydra takes this file for it. The last of two is what counts.
         sys.argv += ["--config-path", str(config_dir)]
-    if arguments.overrides:
-        name = arguments.config_name or config_name
-        check_overrides(config_dir, name, arguments.overrides, command, main=config_name, own_dir=own_dir)
+    if arguments.overrides or arguments.config_name or arguments.config_path:
+        check_overrides(
+            config_dir,
+            arguments.config_name or config_name,
+            arguments.overrides,
+            command,
+            main=config_name,
+            own_dir=own_dir,
+            multirun=arguments.multirun,
+        )
 
 
 def _folder(flag: str, given: str, base: Path) -> Path:
@@ -197,9 +209,22 @@ def _user_error(error: BaseException | None) -> LearnatError | None:
     """
     while error is not None and not isinstance(error, LearnatError):
         if isinstance(error, (ConfigAttributeError, ConfigKeyError)):
-            return LearnatError(f"{error.full_key} is needed here, and was deleted or never set.")
+            return LearnatError(
+                f"{error.full_key} is needed here, and was deleted or never set{_member(error.full_key)}."
+            )
         error = error.__cause__
     return error
+
+
+def _member(key: Any) -> str:
+    """The chosen member of the group that ``key`` is below, where its file lacks the key; empty otherwise."""
+    if not HydraConfig.initialized():
+        return ""
+    hydra_config, group = HydraConfig.get(), re.split(r"[.\[]", str(key))[0]
+    name = hydra_config.runtime.choices.get(group)
+    if name is None or any(text.startswith(f"~{group}") for text in hydra_config.overrides.task):
+        return ""
+    return f" ({group}={name} is chosen)"
 
 
 def _full_errors() -> bool:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,9 @@ from learnat.recipes.command_groups import EXPERIMENT, command_of, top_groups
 from learnat.recipes.config_tree import nodes
 from learnat.recipes.flag_check import check_default_flag, check_flags
 from learnat.recipes.key_check import check_key, check_there, paths, set_paths
-from learnat.recipes.overrides import as_overrides, check_no_interval, member_names, parse
+from learnat.recipes.overrides import as_overrides, member_names, parse
 from learnat.recipes.plugins import extra_of
+from learnat.recipes.sweep_check import check_sweep
 
 
 def check_overrides(
@@ -41,6 +43,7 @@ def check_overrides(
     *,
     main: str | None = None,
     own_dir: Path | None = None,
+    multirun: bool = True,
 ) -> None:
     """Compose the groups that ``overrides`` choose, and check all keys and booleans against what that gives.
 
@@ -53,6 +56,7 @@ def check_overrides(
         command: what messages call the command, ``<config_name>.py`` if None.
         main: the name of the root main, whose experiments may be chosen; None: ``config_name``.
         own_dir: a further folder of configs, ``--config-dir``.
+        multirun: whether ``-m`` is given, without which a sweep is refused, but for an experiment's own.
 
     Raises:
         LearnatError: naming the first unknown group, member or key, and the nearest valid name; a group or an
@@ -67,8 +71,8 @@ def check_overrides(
             parsed = [parse(loader, text) for text in overrides]
             for item in parsed:
                 if item.key_or_group == EXPERIMENT and not item.is_delete():
-                    _check_command(config_dir, main or config_name, member_names(item))
-            _check(loader, config_dir, config_name, parsed, command or f"{config_name}.py")
+                    _check_command(config_dir, main or config_name, [*member_names(item)])
+            _check(loader, config_dir, config_name, parsed, command or f"{config_name}.py", multirun)
         except (HydraException, OmegaConfBaseException) as error:
             raise LearnatError(" ".join(str(error).split())) from error
 
@@ -81,7 +85,14 @@ def _search_also(loader: ConfigLoader, folder: Path) -> None:
     loader.repository.initialize_sources(path)
 
 
-def _check(loader: ConfigLoader, config_dir: Path, config_name: str, parsed: Sequence[Override], command: str) -> None:
+def _check(
+    loader: ConfigLoader,
+    config_dir: Path,
+    config_name: str,
+    parsed: Sequence[Override],
+    command: str,
+    multirun: bool,
+) -> None:
     search_path = [item.input_line or "" for item in parsed if item.key_or_group == "hydra.searchpath"]
     finder = _Groups(loader, config_dir, config_name, search_path)
     finder.check_own(parsed, command)
@@ -90,9 +101,11 @@ def _check(loader: ConfigLoader, config_dir: Path, config_name: str, parsed: Seq
     finder.check_members(swept)
     # A group's member and keys of it may both be given: loss=dpo loss={beta:0.2}
     items = {(item.get_key_element(), finder.chosen_by(item)): item for item in [*swept, *parsed]}.values()
-    groups = [as_overrides(item) for item in items if finder.chosen_by(item)]
+    groups = [[*as_overrides(item)] for item in items if finder.chosen_by(item)]
     keys = [item for item in items if not finder.chosen_by(item)]
-    for choice in combinations(finder.files, groups, keys):
+    with _named([item.input_line or "" for item in items]):
+        choices = combinations(finder.files, groups, keys)
+    for choice in choices:
         defaults = _defaults(config_name, search_path, choice)
         known = _container(defaults)
         for item in items:
@@ -107,11 +120,8 @@ def _check(loader: ConfigLoader, config_dir: Path, config_name: str, parsed: Seq
             if not item.is_delete():
                 check_flags(item, defaults)
     # What Hydra alone refuses does not depend on the members: once is enough, for it takes as long as all of the above.
-    cfg = _composed(config_name, [*search_path, *(as_overrides(item)[0] for item in items)])
-    if cfg.hydra.runtime.choices["hydra/sweeper"] == "basic":
-        # of an experiment's, it reads those too that the command line replaces
-        for item in [*parsed, *swept]:
-            check_no_interval(item)
+    cfg = _composed(config_name, [*search_path, *(next(as_overrides(item)) for item in items)])
+    check_sweep(cfg, parsed, swept, multirun)
 
 
 def _check_command(config_dir: Path, main: str, experiments: Sequence[str]) -> None:
@@ -206,14 +216,23 @@ class _Groups:
 
 
 def _composed(config_name: str, overrides: Sequence[str]) -> DictConfig:
-    """Hydra's config and the command's; raise ``LearnatError`` for what Hydra fails on without an error of its own."""
-    try:
+    """Hydra's config and the command's; raises as ``_named`` does."""
+    with _named(overrides):
         return compose(config_name, overrides=list(overrides), return_hydra_config=True)
-    except (HydraException, OmegaConfBaseException):
+
+
+@contextmanager
+def _named(overrides: Sequence[str]) -> Iterator[None]:
+    """Raise ``LearnatError`` for what Hydra, which reads ``overrides``, fails on without an error of its own."""
+    try:
+        yield
+    except (HydraException, OmegaConfBaseException, LearnatError):
         raise
     except Exception as error:
-        reason = str(error).partition("\n")[0] or type(error).__name__
-        raise LearnatError(f"Hydra cannot apply {' '.join(overrides)}: {reason}") from error
+        text = str(error).strip()
+        # YAML's errors say in their further lines which file they are about
+        reason = " ".join(text.split()) if hasattr(error, "problem_mark") else text.partition("\n")[0]
+        raise LearnatError(f"Hydra cannot apply {' '.join(overrides)}: {reason or type(error).__name__}") from error
 
 
 def _defaults(config_name: str, search_path: Sequence[str], choice: Sequence[str]) -> DictConfig:

@@ -9,17 +9,17 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from learnat.recipes.config_tree import nodes
-from learnat.recipes.overrides import values
+from learnat.recipes.overrides import kinds
 from learnat.synthesis.checks import check_flag
 
 
 def check_flags(item: Override, defaults: DictConfig) -> None:
     """Raise ``LearnatError`` where ``item`` gives a boolean key of ``defaults`` any value but true or false.
 
-    Each value of a sweep is looked at, of an interval the start, and each key of a dict. ``defaults`` is the config
-    without value overrides.
+    Each value of a sweep is looked at, of an interval or a range the start, and each key of a dict. ``defaults`` is the
+    config without value overrides.
     """
-    for value in values(item):
+    for value in kinds(item):
         for path, leaf in nodes(value, item.key_or_group):
             check_default_flag(path, leaf, defaults)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from learnat.benchmarks.part import Part
@@ -23,7 +23,7 @@ from learnat.inference.policy_proposer import TransformersProposer, Transformers
 from learnat.recipes.stages import Source
 from learnat.recipes.synthesize import ensure_trees
 from learnat.recipes.targets import takes
-from learnat.synthesis.checks import check_count
+from learnat.synthesis.checks import check_count, shown
 from learnat.training import ranks
 
 _log = logging.getLogger(__name__)
@@ -41,6 +41,7 @@ def is_on_policy(cfg: DictConfig) -> bool:
 
 def check_on_policy(cfg: DictConfig) -> None:
     """Raise ``LearnatError`` for values of ``on_policy`` that are not allowed."""
+    _check_mapping("on_policy", cfg.on_policy, "conf/train.yaml")
     check_count("on_policy.questions", cfg.on_policy.questions, least=0)
     split = cfg.data.on_policy_split
     if is_on_policy(cfg) and split in cfg.data.eval_splits and split != cfg.data.train_split:
@@ -48,18 +49,23 @@ def check_on_policy(cfg: DictConfig) -> None:
             f"data.on_policy_split={split} is one of data.eval_splits: preference training would learn questions that "
             "it is scored on. Give another split, or score others."
         )
-    if is_on_policy(cfg) and "sampled" not in cfg.on_policy.proposer:
+    if not is_on_policy(cfg):
+        return
+    _check_mapping("on_policy.proposer", cfg.on_policy.proposer, "conf/proposer")
+    if "sampled" not in cfg.on_policy.proposer:
         raise LearnatError(
             "on_policy.proposer must be a mixed one, proposer@on_policy.proposer=mixed: only gold's own steps make "
             "sure that a question the policy fails has a right step to prefer."
         )
-    if is_on_policy(cfg):
-        _check_growth(cfg)
+    _check_growth(cfg)
 
 
 def _check_growth(cfg: DictConfig) -> None:
     """Build what grows the trees, but for the policy: after SFT it would be hours too late to see that it cannot be."""
     proposer, search = cfg.on_policy.proposer, cfg.on_policy.search
+    _check_mapping("on_policy.search", search, "conf/search")
+    for name in ("right", "sampled"):
+        _check_mapping(f"on_policy.proposer.{name}", proposer[name], "conf/proposer")
     if not takes(search._target_, "k"):
         raise LearnatError(
             "search@on_policy.search asks for one step a call, but must for two: gold's own, and the policy's. Take "
@@ -72,20 +78,32 @@ def _check_growth(cfg: DictConfig) -> None:
             "policy's."
         )
     _built("on_policy.proposer.right", proposer.right).close()
-    if proposer.sampled.get("model") is not None:
-        raise LearnatError(
-            f"on_policy.proposer.sampled.model={proposer.sampled.model}: it is the policy that proposes here. Leave "
-            "model out."
-        )
+    for name in ("model", "checkpoint"):
+        if proposer.sampled.get(name) is not None:
+            raise LearnatError(
+                f"on_policy.proposer.sampled.{name}={proposer.sampled[name]}: it is the policy that proposes here. "
+                f"Leave {name} out."
+            )
     sampled = _built("on_policy.proposer.sampled", proposer.sampled, _partial_=True)
     if sampled.func is TransformersProposer:
         try:
             TransformersSettings(**{**sampled.keywords, "checkpoint": _sft_checkpoint(cfg)})
         except LearnatError as error:
             raise LearnatError(f"on_policy.proposer.sampled: {error}") from error
-    for rule in cfg.pruning.rules:
+    rules = cfg.pruning.rules
+    if not OmegaConf.is_list(rules) or not all(OmegaConf.is_dict(rule) and "_target_" in rule for rule in rules):
+        raise LearnatError(
+            f"pruning.rules={shown(rules)} must be a list of rules, each with a _target_, as in conf/pruning/ast.yaml."
+        )
+    for rule in rules:
         instantiate(rule)
     instantiate(cfg.reward)
+
+
+def _check_mapping(key: str, node: Any, home: str) -> None:
+    """Raise ``LearnatError`` unless ``node``, what the config has at ``key``, has keys; ``home`` shows which."""
+    if not OmegaConf.is_dict(node):
+        raise LearnatError(f"{key}={shown(node)} is needed as a mapping, with the keys of {home}: leave it out.")
 
 
 def _built(key: str, node: DictConfig, **options: Any) -> Any:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import shlex
+from collections.abc import Iterator
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override
+from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep
 from hydra.errors import HydraException
 
 from learnat.errors import LearnatError
@@ -29,40 +31,44 @@ def parse(loader: ConfigLoader, text: str) -> Override:
     swept = item.value()
     if isinstance(swept, ChoiceSweep) and any(isinstance(one, IntervalSweep) for one in swept.list):
         raise LearnatError(f"{text} has an interval among its values: give the one or the others.")
-    if item.is_sweep_override() and not values(item):
+    if isinstance(swept, RangeSweep) and swept.step == 0:
+        raise LearnatError(f"{text} has a step of 0: there would be no end of values.")
+    if next(as_overrides(item), None) is None:
         raise LearnatError(f"{text} stands for no value at all: there would be nothing to run.")
     return item
 
 
-def check_no_interval(item: Override) -> None:
-    """Raise ``LearnatError`` for an interval, of which Hydra's basic sweeper makes no values."""
+def values(item: Override) -> Iterator[Any]:
+    """The values that ``item`` gives, one by one: those of a sweep, of an interval its start, or the single one."""
     value = item.value()
     if isinstance(value, IntervalSweep):
-        raise LearnatError(
-            f"{item.input_line} is an interval, and Hydra's basic sweeper tries single values: list them, "
-            f"{item.get_key_element()}={value.start:g},{value.end:g}, or give choice(…) or range(…). A search in it is "
-            "hydra/sweeper=optuna, with the extra optuna (pip install -e '.[optuna]')."
-        )
+        yield value.start
+    elif isinstance(value, RangeSweep):
+        # whatever its order: Hydra would list all of one that is shuffled
+        yield from value.range()
+    elif item.is_sweep_override():
+        yield from item.sweep_iterator()
+    else:
+        yield value
 
 
-def values(item: Override) -> list[Any]:
-    """The values that ``item`` gives: those of a sweep, of an interval its start, or the single one."""
-    value = item.value()
-    if isinstance(value, IntervalSweep):
-        return [value.start]
-    return list(item.sweep_iterator()) if item.is_sweep_override() else [value]
+def kinds(item: Override) -> Iterator[Any]:
+    """``values``, but of a range, whose values are all numbers, the first alone: there may be very many."""
+    return itertools.islice(values(item), 1) if item.is_range_sweep() else values(item)
 
 
-def member_names(item: Override) -> list[str]:
+def member_names(item: Override) -> Iterator[str]:
     """The names of the members that ``item`` chooses from a group, ``null`` for none."""
-    flat = [name for value in values(item) for name in (value if isinstance(value, list) else [value])]
-    return ["null" if name is None else str(name) for name in flat]
+    for value in values(item):
+        for name in value if isinstance(value, list) else [value]:
+            yield "null" if name is None else str(name)
 
 
-def as_overrides(item: Override) -> list[str]:
+def as_overrides(item: Override) -> Iterator[str]:
     """One override text for each value of a sweep; one alone for an interval, which has no end of values."""
     if not item.is_sweep_override():
-        return [item.input_line or ""]
-    if item.is_interval_sweep():
-        return [f"{item.get_key_element()}={value}" for value in values(item)]
-    return [f"{item.get_key_element()}={text}" for text in item.sweep_string_iterator()]
+        yield item.input_line or ""
+    elif item.is_interval_sweep() or item.is_range_sweep():
+        yield from (f"{item.get_key_element()}={value}" for value in values(item))
+    else:
+        yield from (f"{item.get_key_element()}={text}" for text in item.sweep_string_iterator())
