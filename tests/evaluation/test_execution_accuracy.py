@@ -93,6 +93,7 @@ def test_verdicts_and_provenance_count_what_went_wrong(shop: Path, pool: Executo
                 "timed_out": 1,
                 "truncated": 0,
                 "gold_failed": 0,
+                "control": None,
             }
         },
     }
