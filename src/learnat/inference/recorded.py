@@ -17,10 +17,10 @@ from learnat.inference.engines.base import Completion, Decoding, Engine, Prompt,
 class RecordedEngine(Engine):
     """``engine`` with a memory, a JSON-lines file: a stopped run goes on where it was, whatever its strategy.
 
-    A completion is known by the model, the decoding, the prompt's text and the sample's index (and by the seed where
-    texts are drawn), so the file may hold
-    those of several runs: more samples, or another strategy over the same ones, ask for what is missing only. What
-    failed is not kept: a server with a longer context, say, may answer it the next time.
+    A completion is known by the model, the decoding (whose seed counts where texts are drawn), the prompt's text and
+    the sample's index, so the file may hold those of several runs: more samples, or another strategy over the same
+    ones, ask for what is missing only. What failed is not kept: a server with a longer context, say, may answer it the
+    next time.
 
     Raises ``LearnatError`` for a file that holds something else.
     """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import sqlite3
 import subprocess
@@ -18,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 
 import learnat
 from learnat.errors import LearnatError
+from learnat.recipes.whole_file import write_whole
 
 PACKAGES = (
     "bitsandbytes",
@@ -69,7 +69,8 @@ def provenance(
 
 def write_provenance(folder: Path, cfg: DictConfig, **known: Any) -> None:
     """Write ``folder/provenance.json``; called again with more ``known``, it replaces the earlier record."""
-    _write(folder / FILE_NAME, json.dumps(provenance(cfg, **known), indent=2, ensure_ascii=False, default=str))
+    text = json.dumps(provenance(cfg, **known), indent=2, ensure_ascii=False, default=str)
+    write_whole(folder / FILE_NAME, text + "\n")
 
 
 def refuse_other_command(folder: Path, key: str) -> None:
@@ -96,7 +97,7 @@ def keep_settings(folder: Path, cfg: DictConfig, fixed: Sequence[str] | None = N
     Raises ``LearnatError`` as ``changed_settings`` does.
     """
     changed_settings(folder, cfg, fixed, **known)
-    _write(folder / SETTINGS_FILE, json.dumps(_settings(cfg, known), indent=2, default=str))
+    write_whole(folder / SETTINGS_FILE, json.dumps(_settings(cfg, known), indent=2, default=str) + "\n")
 
 
 def changed_settings(folder: Path, cfg: DictConfig, fixed: Sequence[str] | None = None, **known: Any) -> str:
@@ -138,13 +139,6 @@ def _unreadable(path: Path, reason: str) -> str:
         f"{path} cannot be read ({reason}): it says which settings the run there was made with. Give another run_dir, "
         "or, where you know them to be the same, delete that file."
     )
-
-
-def _write(path: Path, text: str) -> None:
-    """Write ``text`` whole or not at all: a kill leaves what was there before."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text + "\n", encoding="utf-8")
-    os.replace(partial, path)
 
 
 def _settings(cfg: DictConfig, known: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -15,9 +14,7 @@ from learnat.benchmarks.types import Benchmark
 from learnat.evaluation.formats import Rows, to_latex, to_markdown, to_terminal
 from learnat.evaluation.scores import Verdict
 from learnat.inference.answers import Answer
-
-_AS_JSON = "backslashreplace"
-"""How half a surrogate pair, which a model may well write and UTF-8 cannot hold, is written: as JSON's own escape."""
+from learnat.recipes.whole_file import write_whole
 
 
 def prediction_rows(
@@ -62,16 +59,12 @@ def prediction_rows(
 
 def write_json(path: Path, content: Any) -> None:
     """Write ``content`` whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8", _AS_JSON)
-    os.replace(partial, path)
+    write_whole(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
 def write_jsonl(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     """Write one row a line, whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8", _AS_JSON)
-    os.replace(partial, path)
+    write_whole(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
 
 def write_scores(folder: Path, predictions: Sequence[dict[str, Any]], metrics: Mapping[str, Any]) -> None:

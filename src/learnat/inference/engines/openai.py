@@ -114,7 +114,7 @@ class OpenAIEngine(Engine):
     def draws(self, decoding: Decoding) -> bool:
         """Also where the server is not told the temperature, or told another one: then it has one of its own."""
         own = "temperature" in self.settings.omit or "temperature" in self.settings.extra_body
-        return own or decoding.temperature > 0
+        return own or super().draws(decoding)
 
     def generate(self, requests: Sequence[Request], decoding: Decoding) -> Iterator[Written]:
         asked = [(place, sample) for place, request in enumerate(requests) for sample in request.samples]
